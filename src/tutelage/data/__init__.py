@@ -1,0 +1,1 @@
+"""Corpora, label schemes, splits, encoders: Arrow in, Arrow out."""
