@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tutelage.data.readers import Row, read_rows
+from tutelage.data.readers import Row, raw_rows
 from tutelage.data.tables import (
     BATCH_BYTES,
     as_strings,
@@ -276,7 +276,7 @@ def _row_pieces(
 ) -> Iterator[_Piece]:
     names: list[str] = []
     column = key = None
-    for group in _groups(read_rows(source), rows):
+    for group in _groups(raw_rows(source), rows):
         head = [fields for _, fields in group[:_HEAD] if isinstance(fields, dict)]
         if column is None and head:
             names = list(dict.fromkeys(chain.from_iterable(head)))

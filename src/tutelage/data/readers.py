@@ -1,8 +1,8 @@
 """Rows of every format that a corpus may come in; `corpus` decides which column is the text and what is a fault.
 
-A row is (number, fields) or (number, reason): numbers count from 1 as an editor shows them (lines of a text format, entries of a
-JSON list), a reason is why there are no fields. Bytes that are not UTF-8 become lone surrogates, so that the rest of the file,
-and of the row, can be read. Memory is bounded for every line-based and columnar format, whatever the size of the file.
+A row is (number, fields) or (number, reason): numbers count from 1 as an editor shows them (lines of a text format, entries
+of a JSON list), a reason is why there are no fields. Memory is bounded for every line-based and columnar format, whatever the
+size of the file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import IO
 import pyarrow as pa
 
 from tutelage.data.csv_rows import Line, csv_rows
-from tutelage.data.tables import is_columnar, suffix, table_batches
-from tutelage.data.text import MAX_TEXT_BYTES
+from tutelage.data.tables import is_columnar, mended, suffix, table_batches
+from tutelage.data.text import MAX_TEXT_BYTES, as_text
 from tutelage.errors import InputError, MissingExtra
 
 Row = tuple[int, dict[str, object] | str]
@@ -37,9 +37,25 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_rows(source: str | Path | pa.Table) -> Iterator[Row]:
-    """All rows of a source. Raises: InputError: missing, unreadable or of an unknown format."""
+    """All rows of a source, in strings that are valid: bytes that are not UTF-8 become U+FFFD.
+
+    Raises: InputError: missing, unreadable or of an unknown format.
+    """
     if is_columnar(source):
-        return _table_rows(source)
+        batches = (mended(batch) for batch in table_batches(source, 1024))
+        yield from enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1)
+        return
+    for number, fields in raw_rows(source):
+        if isinstance(fields, dict):
+            fields = {str(as_text(name)): as_text(x) if isinstance(x, str) else x for name, x in fields.items()}
+        yield number, fields
+
+
+def raw_rows(source: str | Path | pa.Table) -> Iterator[Row]:
+    """The rows of a source that is not columnar. Bytes that are not UTF-8 come as lone surrogates: the caller decides.
+
+    Raises: InputError: missing, unreadable or of an unknown format.
+    """
     if str(source) == "-":
         return _sniffed(_lines(sys.stdin.buffer, "standard input"))
     if str(source).startswith("hf://"):
@@ -191,11 +207,3 @@ def _hub_rows(address: str) -> Iterator[Row]:
     except Exception as error:  # the hub client raises many kinds; each means that the set cannot be had
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot load data set {address}: {reason[:300]}") from None
-
-
-def _table_rows(source: str | Path | pa.Table) -> Iterator[Row]:
-    number = 0
-    for batch in table_batches(source, 1024):
-        for fields in batch.to_pylist():
-            number += 1
-            yield number, fields

@@ -6,6 +6,7 @@ All functions return positions (int64 arrays, ascending unless stated) and depen
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -18,8 +19,8 @@ def hash_split(keys: Sequence[str]) -> np.ndarray:
     ['train', 'test', 'test', 'train', 'train']
     """
     parts = np.array(["train"] * 7 + ["val"] + ["test"] * 2)
-    codes = [int(hashlib.sha1(str(k).encode(), usedforsecurity=False).hexdigest(), 16) % 10 for k in keys]
-    return parts[np.asarray(codes, np.int64)]
+    digests = [hashlib.sha1(str(key).encode("utf-8", "surrogatepass"), usedforsecurity=False) for key in keys]
+    return parts[np.array([int(digest.hexdigest(), 16) % 10 for digest in digests], np.int64)]
 
 
 def group_split(
@@ -34,7 +35,8 @@ def group_split(
         stratify: (N,) labels; each label's rows are shared out in these fractions, as far as whole keys allow it
             (a key counts for the label that most of its rows have).
 
-    Returns: one array of positions a part. Each label's last key goes to the part that is furthest below its share.
+    Returns: one array of positions a part. A key goes to the part that is furthest below its share of the label, where
+        what earlier labels left over is made good, so that many rare labels do not all end in the largest part.
 
     >>> a, b = group_split(["x", "x", "y", "z"], [0.5, 0.5], seed=1)
     >>> sorted([*a, *b]) == [0, 1, 2, 3]
@@ -54,19 +56,19 @@ def group_split(
     for rows in members.values():
         label: Hashable = None
         if stratify is not None:
-            labels = [stratify[row] for row in rows]
-            label = max(sorted(set(labels), key=str), key=labels.count)
+            counts = Counter(stratify[row] for row in rows)
+            label = max(sorted(counts, key=str), key=counts.__getitem__)
         strata.setdefault(label, []).append(rows)
     rng = np.random.default_rng(seed)
     parts: list[list[int]] = [[] for _ in shares]
+    lacking = np.zeros(len(shares))
     for label in sorted(strata, key=str):
         groups = strata[label]
-        total = sum(map(len, groups))
-        filled = np.zeros(len(shares))
+        lacking += shares * sum(map(len, groups))
         for position in rng.permutation(len(groups)):
-            part = int(np.argmax(np.where(shares > 0, shares * total - filled, -np.inf)))
+            part = int(np.argmax(np.where(shares > 0, lacking, -np.inf)))
             parts[part] += groups[position]
-            filled[part] += len(groups[position])
+            lacking[part] -= len(groups[position])
     return [np.array(sorted(part), np.int64) for part in parts]
 
 

@@ -59,7 +59,7 @@ def table_batches(
     Raises: InputError: missing or damaged.
     """
     with _opened(source) as (_, batches):
-        for batch in batches(rows, columns and list(columns)):
+        for batch in map(_without_views, batches(rows, columns and list(columns))):
             step = max(64, batch.num_rows * BATCH_BYTES // max(batch.nbytes, 1))
             for start in range(0, batch.num_rows, step):
                 yield batch.slice(start, step)
@@ -141,7 +141,8 @@ def _opened(source: str | Path | pa.Table) -> Iterator[tuple[pa.Schema, Any]]:
 def _parquet(path: Path, stack: ExitStack) -> tuple[pa.Schema, Any]:
     import pyarrow.parquet as pq
 
-    file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20))  # a buffer: column chunks are read in pieces
+    # a buffer, and no buffering ahead: a column of a row group is read in pieces, not at once
+    file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False))
 
     def batches(rows: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
         for group in range(file.num_row_groups):
@@ -181,12 +182,18 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _decoded(column: Any) -> pa.Array:
-    """Dictionaries as their values, views as plain strings."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_string_view(column.type):
-        return column.cast(pa.large_binary()).view(pa.large_string())
-    return column
+    """Dictionaries as their values."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Views as plain strings or bytes: Arrow cannot filter views yet."""
+    for position, field in enumerate(batch.schema):
+        if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
+            plain = batch.column(position).cast(pa.large_binary())  # by way of bytes: no check of UTF-8 here
+            kind = pa.large_string() if pa.types.is_string_view(field.type) else pa.large_binary()
+            batch = batch.set_column(position, field.name, plain.view(kind))
+    return batch
 
 
 def _valid(column: pa.Array) -> bool:

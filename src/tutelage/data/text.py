@@ -97,6 +97,8 @@ def as_text(value: object) -> str | None:
     """
     if value is None:
         return None
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -66,7 +66,8 @@ class GeometricView:
         flip: float = 0.0,
         pairs: Sequence[tuple[int, int]] = (),
     ) -> GeometricView:
-        """Uniform draws: degrees in ± rotate, shares of the side in ± shift, factors in 1 ± scale, mirrored with probability flip."""
+        """Uniform draws: degrees in ± rotate, shares of the side in ± shift, factors in 1 ± scale; mirrored with
+        probability flip."""
         device = generator.device
         angle, dx, dy, factor = (2 * torch.rand(4, batch, generator=generator, device=device) - 1).unbind()
         angle, factor = angle * math.radians(rotate), 1 + scale * factor

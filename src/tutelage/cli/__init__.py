@@ -1,0 +1,79 @@
+"""The command line: one thin file a verb; everything it does can be done from Python too."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from tutelage.cli import annotate, demo, distill, doctor, evaluate, export, labels, ledger, predict, report, train
+from tutelage.errors import TutelageError
+
+app = typer.Typer(
+    name="tutelage",
+    help="Turn a teacher that knows into a student that is small and fast.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done · 1 a bug · 2 bad input · 3 paused, the run resumes · 4 refused: people disagree with the "
+    "teacher · 130 Ctrl-C.",
+)
+_MAIN, _STEPS, _USE, _HELP = "The job", "Its steps", "Using the student", "Looking around"
+for _verb, _function, _panel in (
+    ("distill", distill.distill, _MAIN),
+    ("demo", demo.demo, _MAIN),
+    ("annotate", annotate.annotate, _STEPS),
+    ("train", train.train, _STEPS),
+    ("evaluate", evaluate.evaluate, _STEPS),
+    ("report", report.report, _STEPS),
+    ("export", export.export, _USE),
+    ("predict", predict.predict, _USE),
+    ("ledger", ledger.ledger, _HELP),
+    ("doctor", doctor.doctor, _HELP),
+):
+    app.command(_verb, rich_help_panel=_panel)(_function)
+app.add_typer(labels.app, name="labels", rich_help_panel=_HELP)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from tutelage import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Turn a teacher that knows into a student that is small and fast."""
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on standard error and an exit code (see `tutelage.errors`)."""
+    from typer.exceptions import TyperException
+
+    try:
+        code = app(standalone_mode=False)
+    except TutelageError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; everything done so far is kept, the same command goes on from there", 130)
+    except TyperException as error:  # a wrong option or argument
+        show = getattr(error, "show", None)  # usage errors show themselves with the usage line
+        if show is None:
+            _fail(str(error), 2)
+        show()
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"tutelage: {message}", file=sys.stderr)
+    raise SystemExit(code) from None

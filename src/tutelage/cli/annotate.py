@@ -1,0 +1,89 @@
+"""`tutelage annotate`: the teacher labels the texts; every answer goes into the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tutelage.cli import options as o
+from tutelage.cli.ui import Screen
+
+if TYPE_CHECKING:
+    from tutelage.pipeline.folder import Run
+    from tutelage.pipeline.teacher import Service
+
+
+def annotate(
+    texts: o.Texts,
+    labels: o.Labels = None,
+    teacher: o.TeacherSpec = "zero-shot",
+    out: o.Out = None,
+    text: o.TextColumn = None,
+    id: o.IdColumn = None,
+    lang: o.LangColumn = None,
+    max_words: o.MaxWords = 512,
+    limit: o.Limit = None,
+    strict: o.Strict = False,
+    gold: o.Gold = None,
+    gold_share: o.GoldShare = None,
+    base_url: o.BaseUrl = None,
+    budget: o.Budget = None,
+    price: o.Price = None,
+    temperature: o.Temperature = None,
+    votes: o.Votes = 1,
+    repairs: o.Repairs = 1,
+    wire: o.Wire = "names",
+    explain: o.Explain = False,
+    concurrency: o.Concurrency = 8,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    batch: o.Batch = False,
+    retry_failed: o.RetryFailed = False,
+    rerun: o.Rerun = 0,
+    until_flat: o.UntilFlat = False,
+    dry_run: o.DryRun = False,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Ask the teacher about every text once; interrupt and repeat it at will."""
+    from tutelage.cli.runs import open_run, service
+    from tutelage.pipeline.annotate import annotate as run_annotation
+    from tutelage.pipeline.teacher import teacher_of
+
+    screen = Screen(quiet=quiet, json=json)
+    run = open_run(
+        texts, labels, out, teacher=teacher, text=text, id=id, lang=lang, gold=gold, gold_share=gold_share,
+        base_url=base_url, temperature=temperature, votes=votes, repairs=repairs, wire=wire, explain=explain,
+        price=price, rerun=rerun, max_words=max_words, strict=strict, seed=seed,
+    )  # fmt: skip
+    how = service(budget, concurrency, rpm, tpm, batch, retry_failed)
+    if dry_run:
+        show_dry_run(screen, run, how, limit)
+        return
+    with run.working(), screen.progress("annotating") as progress:
+        summary = run_annotation(
+            run, teacher_of(run, how), limit=limit, until_flat=until_flat, progress=progress, log=screen.note
+        )
+    cost = f", {summary['cost']:.4f} {summary['currency']}" if summary["currency"] else ""
+    screen.result(
+        summary,
+        f"{summary['answered']:,} of {summary['texts']:,} texts answered, {summary['failed']:,} failed, "
+        f"{summary['requests']:,} requests{cost}. Next: tutelage train {run.path}",
+    )
+
+
+def show_dry_run(screen: Screen, run: Run, how: Service, limit: int | None) -> None:
+    """One full prompt and what the annotation would cost; nothing is asked."""
+    from tutelage.errors import InputError
+    from tutelage.pipeline.pool import prepare
+    from tutelage.pipeline.teacher import teacher_of
+
+    with run.working():
+        prepare(run, log=screen.note)
+    teacher = teacher_of(run, how)
+    rehearse = getattr(teacher, "dry_run", None)
+    if rehearse is None:
+        raise InputError(f"the teacher {teacher.name} sends no prompts: there is nothing to rehearse")
+    pool = run.table("pool")
+    shown = rehearse(pool.slice(0, limit) if limit else pool, run.config.labels)
+    screen.result(vars(shown) if hasattr(shown, "__dict__") else {"prompt": str(shown)}, str(shown))

@@ -1,0 +1,25 @@
+"""`tutelage export`: the student as a folder that needs no run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from tutelage.cli import options as o
+from tutelage.cli.ui import Screen
+
+
+def export(
+    run: o.RunFolder,
+    to: Annotated[Path, Option("--to", help="The folder to write.", show_default=False)],
+    format: Annotated[str, Option(help="native, or onnx (extra `onnx`).")] = "native",
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Write the student to a folder of its own; ONNX exports are checked for equal predictions."""
+    from tutelage.pipeline.export import export as run_export
+
+    facts = run_export(run, to, format=format)
+    Screen(quiet=quiet, json=json).result(facts, f"{to}: {facts['bytes']:,} bytes, {facts['format']}{facts['note']}")

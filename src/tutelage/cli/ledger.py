@@ -1,0 +1,79 @@
+"""`tutelage ledger`: what the teacher was asked and said; export, import, forget, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from tutelage.cli import options as o
+from tutelage.cli.ui import Screen
+from tutelage.errors import InputError
+
+
+def ledger(
+    run: o.RunFolder,
+    export: Annotated[
+        Path | None, Option(help="Write all answers to a .parquet, .jsonl or .csv file.", show_default=False)
+    ] = None,
+    import_: Annotated[
+        Path | None, Option("--import", help="Read other people's labels from a file.", show_default=False)
+    ] = None,
+    labels: o.Labels = None,
+    text: o.TextColumn = None,
+    id: o.IdColumn = None,
+    forget: Annotated[
+        list[str] | None,
+        Option(metavar="ID", help="Delete a text everywhere in the run (repeatable).", show_default=False),
+    ] = None,
+    verify: Annotated[bool, Option("--verify", help="Check every row's digest.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Summarise the ledger of a run, or move answers in and out.
+
+    --import takes an export of another ledger, or any file with texts (or ids of the run) and a `label` column, or one
+    column of 0 and 1 for each label. With --labels it makes the run, if there is none, from the file's own texts.
+    """
+    from tutelage.pipeline import exchange
+    from tutelage.pipeline.folder import Run
+    from tutelage.pipeline.forget import forget as run_forget
+
+    screen = Screen(json=json)
+    if import_ is not None:
+        folder = exchange.run_for_import(run, import_, labels, text=text, id=id)
+        with folder.working():
+            facts = exchange.import_labels(folder, import_, text=text, id=id)
+        screen.result(
+            facts,
+            f"{facts['imported']:,} labels imported, {facts['skipped']:,} rows skipped. Next: tutelage train {run}",
+        )
+        return
+    folder = Run(run)
+    if export is not None:
+        rows = exchange.export_labels(folder, export)
+        screen.result({"rows": rows, "file": str(export)}, f"{rows:,} answers written to {export}")
+    elif forget:
+        with folder.working():
+            count = run_forget(folder, forget)
+        screen.result(
+            {"forgotten": count},
+            f"{count} texts deleted everywhere in {run}; train again, so that the student forgets too",
+        )
+    elif verify:
+        with folder.ledger(readonly=True) as book:
+            wrong = book.verify()
+        if wrong:
+            raise InputError(
+                f"{len(wrong)} answers of {run} do not match their digest; first: text {wrong[0].text[:16]}"
+            )
+        screen.result({"damaged": 0}, "every row matches its digest")
+    else:
+        with folder.ledger(readonly=True) as book:
+            facts = book.summary()
+        cost = f"{facts['cost']:.4f} {facts['currency']}" if facts["currency"] else "no price known"
+        screen.result(
+            facts,
+            f"texts {facts['texts']:,} · answered {facts['answered']:,} · failed {facts['failed']:,} · "
+            f"pending {facts['pending']:,} · requests {facts['requests']:,} · {cost}",
+        )

@@ -1,0 +1,100 @@
+"""From command-line arguments to a run folder: a new one, or one that goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tutelage.errors import InputError
+
+if TYPE_CHECKING:
+    from tutelage.cli.ui import Screen
+    from tutelage.pipeline.folder import Run
+    from tutelage.pipeline.teacher import Service
+
+
+def open_run(texts: str, labels: str | None, out: Path | None, **options: Any) -> Run:
+    """The run that TEXTS names (a run folder goes on as it was configured), or a new one made from the options.
+
+    Raises: InputError: no label scheme for a new run.
+    """
+    from tutelage.pipeline.distill import configure
+    from tutelage.pipeline.folder import Run
+
+    if (Path(texts) / "run.yaml").is_file():
+        run = Run(texts)
+        _trust(run)
+        return run
+    if labels is None:
+        raise InputError(
+            "which labels? Give --labels: a built-in scheme (iptc, ag-news) or a file (see `tutelage labels`)"
+        )
+    return Run.create(out or default_out(texts), configure(texts, labels, **options))
+
+
+def default_out(texts: str) -> Path:
+    """runs/NAME, after the file's name."""
+    stem = "stdin" if texts == "-" else Path(texts.removeprefix("hf://")).name.split(".")[0]
+    return Path("runs") / (re.sub(r"[^\w-]+", "-", stem).strip("-") or "run")
+
+
+def service(
+    budget: str | None, concurrency: int, rpm: int | None, tpm: int | None, batch: bool, retry_failed: bool
+) -> Service:
+    """How the endpoint is spoken to."""
+    from tutelage.pipeline.teacher import Service
+
+    return Service(budget, concurrency, rpm, tpm, batch, retry_failed)
+
+
+def _trust(run: Run) -> None:
+    """Ask before a key goes to a host that only the run folder names: the folder may have come from somebody else."""
+    import os
+    import sys
+
+    from tutelage.teachers.llm.trust import is_trusted, trust
+
+    url = run.config.teacher.base_url
+    if not url or not os.environ.get("OPENAI_API_KEY") or is_trusted(url):
+        return
+    question = f"The run {run.path} asks {url}, to which you have not sent a key before. Send it your OPENAI_API_KEY?"
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Say so by giving --base-url {url} with the texts, or answer at a terminal")
+    import typer
+
+    if not typer.confirm(question):
+        raise InputError("no key was sent")
+    trust(url)
+
+
+def show_summary(screen: Screen, run: Run, metrics: dict[str, Any]) -> None:
+    """The main table and where the report is."""
+    from tutelage.pipeline.summary import render_summary
+
+    screen.result(metrics, lambda: render_summary(metrics))
+    if not screen.json:
+        screen.result({}, f"{metrics['acceptance']['outcome'].upper()}: {metrics['acceptance']['sentence']}")
+        if "command" in metrics["acceptance"]:
+            screen.result({}, f"To check it, review a sample: {metrics['acceptance']['command']}")
+        screen.result({}, f"Report: {run.path / 'report.html'}")
+
+
+def retier(path: Path, student: str, encoder: str | None, epochs: int | None) -> Run:
+    """Open a run, with another student where one is asked for."""
+    from pydantic import ValidationError
+
+    from tutelage.pipeline.config import StudentConfig, validation_line
+    from tutelage.pipeline.folder import Run
+
+    run = Run(path)
+    if not (student or encoder or epochs):
+        return run
+    old = run.config.student
+    try:
+        wanted = StudentConfig.model_validate(
+            {"tier": student or old.tier, "encoder": encoder or old.encoder, "epochs": epochs or old.epochs}
+        )
+    except ValidationError as error:
+        raise InputError(validation_line(error)) from None
+    return Run.create(path, run.config.model_copy(update={"student": wanted}))

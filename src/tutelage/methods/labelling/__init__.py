@@ -1,0 +1,1 @@
+"""Systems whose teacher labels texts."""

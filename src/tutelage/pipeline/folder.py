@@ -1,0 +1,182 @@
+"""The run folder: one job, its configuration, its ledger, its tables and its student, openable with ordinary tools.
+
+    run.yaml          the resolved configuration          labels.sqlite      the ledger of requests and answers
+    pool.parquet      the texts that are learned from      gold.parquet       held-out texts with human labels
+    rejects.parquet   rows that could not be used         annotations.parquet  what the teacher said about the pool
+    stages.json       what each stage was made from       student/           the artifact
+    metrics.json      all figures                         report.html        the page for people
+
+The folder is private (mode 0700). Files are replaced atomically: a reader sees the old or the new one, never half. One
+process works on a run at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tutelage.errors import InputError
+from tutelage.pipeline.config import RunConfig
+
+if TYPE_CHECKING:
+    from tutelage.teachers.ledger import Ledger
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        path: the folder; `Run.create` makes it, `Run(path)` opens it.
+
+    Raises: InputError: no run there, or a configuration that cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(
+                f"no such run: {self.path} (make one with `tutelage distill TEXTS --labels … --out {path}`)"
+            )
+        self.config = RunConfig.from_yaml(self.path / "run.yaml")
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig) -> Run:
+        """Make the folder, or take the one that is there with the new configuration (its answers stay).
+
+        Raises: InputError: the place is a file, not writable, or a folder with other things in it.
+        """
+        folder = Path(path)
+        try:
+            if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.yaml").exists():
+                raise InputError(f"{folder} is not empty and not a run; give another --out")
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+            write_atomically(folder / "run.yaml", config.to_yaml().encode())
+        except OSError as error:
+            raise InputError(f"cannot write the run {folder}: {error.strerror or error}") from None
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run for this process. Raises: InputError: another process works on it, or the folder is read-only."""
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InputError(f"cannot write the run {self.path}: {error.strerror}") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise InputError(f"the run {self.path} is in use by process {owner}; wait for it or stop it") from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def ledger(self, *, readonly: bool = False) -> Ledger:
+        """Open the run's ledger."""
+        from tutelage.teachers.ledger import Ledger
+
+        return Ledger(self.path / "labels.sqlite", readonly=readonly)
+
+    @property
+    def encoder_cache(self) -> Path:
+        """Vectors of texts, so that teacher and student embed a text once."""
+        return self.path / "cache" / "vectors.sqlite"
+
+    def has(self, name: str) -> bool:
+        """Whether the table `name` is there."""
+        return (self.path / f"{name}.parquet").exists()
+
+    def table(self, name: str) -> pa.Table:
+        """Read a table. Raises: InputError: it is missing (the stage that makes it has not run) or damaged."""
+        path = self.path / f"{name}.parquet"
+        try:
+            return pq.read_table(path)
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing: run `tutelage annotate` or `tutelage distill` first") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+
+    def put_table(self, name: str, table: pa.Table) -> None:
+        """Replace a table."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write(f"{name}.parquet", sink.getvalue().to_pybytes())
+
+    def drop_table(self, name: str) -> None:
+        """Delete a table if it is there."""
+        (self.path / f"{name}.parquet").unlink(missing_ok=True)
+
+    def json(self, name: str) -> dict:
+        """Read a JSON file of the run; {} where it is missing."""
+        try:
+            return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {self.path / name}.json: {error}") from None
+
+    def put_json(self, name: str, data: object) -> None:
+        """Replace a JSON file of the run."""
+        self._write(f"{name}.json", (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
+
+    def stage(self, name: str) -> dict:
+        """What a stage noted when it finished; {} before that."""
+        return self.json("stages").get(name, {})
+
+    def finish(self, name: str, **note: object) -> None:
+        """Note that a stage is done and what it was made from."""
+        self.put_json("stages", {**self.json("stages"), name: note})
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            write_atomically(self.path / name, data)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path / name}: {error.strerror or error}; what was there is kept"
+            ) from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file as one step that survives a crash: temporary file, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def signature(*parts: object) -> str:
+    """A short checksum of JSON-able parts and tables: what a stage was made from."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pa.Table):
+            table: pa.Table = part
+            for column in table.combine_chunks().columns:
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, pa.schema([("c", column.type)])) as writer:
+                    writer.write_table(pa.table({"c": column}).combine_chunks())
+                digest.update(sink.getvalue())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:24]

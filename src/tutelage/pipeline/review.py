@@ -1,0 +1,39 @@
+"""The sample that people review: balanced over the teacher's labels, blind, and easy to send around as a file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from tutelage.errors import InputError
+from tutelage.methods.labelling.iptc import balanced_sample
+from tutelage.pipeline.annotate import labelled
+from tutelage.pipeline.folder import Run
+from tutelage.pipeline.predict import safe_cell
+
+
+def write_review_sample(run: Run, path: str | Path, *, per_label: int = 18) -> int:
+    """Write a CSV (id, text, label, label_2) for people to fill in, without the teacher's answers: -> number of texts.
+
+    The order is random, so that runs of one label do not give the teacher away. The filled file goes back with
+    `tutelage evaluate RUN --gold FILE`; its texts then leave the training labels.
+
+    Raises: InputError: the file is there already (it may hold somebody's work) or cannot be written.
+    """
+    import numpy as np
+
+    target = Path(path)
+    if target.exists():
+        raise InputError(f"{target} exists and may hold somebody's answers; give another name")
+    data = labelled(run)
+    codes = data.hard if data.hard.ndim == 1 else data.hard.argmax(axis=1)
+    rows = balanced_sample([str(code) for code in codes], per_label, seed=run.config.seed)
+    rows = np.random.default_rng(run.config.seed).permutation(rows)
+    try:
+        with target.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["id", "text", "label", "label_2"])
+            writer.writerows([safe_cell(str(data.ids[row])), safe_cell(str(data.texts[row])), "", ""] for row in rows)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror}") from None
+    return len(rows)
