@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint studies benchmarks clean
+.PHONY: demo test lint studies clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tutelage demo
@@ -17,6 +17,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+studies: $(VENV)/.test
+	$(BIN)/tutelage study --all
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

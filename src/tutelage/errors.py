@@ -11,6 +11,7 @@ The command line prints that line and ends with the error's exit code; anything 
 | 3 | paused: the run is whole and resumes with the same command (budget spent, endpoint down) |
 | 4 | refused: people disagree with the teacher too much to distil from it |
 | 130 | interrupted by Ctrl-C; the run resumes |
+| 141 | the reader of our output has gone (a broken pipe) |
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sample_metrics import TEXTS, Metrics, sample_metrics, unchecked_metrics, write_run
 
+from tests.pipeline.sample_metrics import TEXTS, Metrics, sample_metrics, unchecked_metrics, write_run
 from tutelage.errors import InputError
 from tutelage.pipeline import charts, figures
 from tutelage.pipeline.report import as_json, render_report, write_report

@@ -215,7 +215,9 @@ class Endpoint:
             part = next(p for p in raw.split(b"--" + boundary) if b"filename=" in p)
             name = f"file-{len(self.files)}"
             self.files[name] = part.split(b"\r\n\r\n", 1)[1].decode().rstrip("\r\n")
-            return _ok({"id": name, "object": "file", "bytes": len(raw), "created_at": 1, "filename": "r", "purpose": "batch"})
+            return _ok(
+                {"id": name, "object": "file", "bytes": len(raw), "created_at": 1, "filename": "r", "purpose": "batch"}
+            )
         if (method, path) == ("POST", "/v1/batches"):
             asked = json.loads(raw)
             name = f"batch-{len(self.batches)}"
@@ -265,7 +267,12 @@ def _ok(body: dict[str, object]) -> tuple[int, dict[str, str], bytes]:
 
 
 def _error(
-    status: int, message: str, *, headers: dict[str, str] | None = None, code: str | None = None, param: str | None = None
+    status: int,
+    message: str,
+    *,
+    headers: dict[str, str] | None = None,
+    code: str | None = None,
+    param: str | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
     body = {"error": {"message": message, "type": "error", "code": code, "param": param}}
     return status, headers or {}, json.dumps(body).encode()

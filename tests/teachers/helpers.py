@@ -28,7 +28,9 @@ FAST = Clock(lambda: time.monotonic() * 1000, lambda seconds: asyncio.sleep(seco
 
 def pool(n: int) -> pa.Table:
     """`n` texts, no two alike."""
-    return pa.table({"id": [f"t{i}" for i in range(n)], "text": [f"Item {i}: what happened on day {i * 7}." for i in range(n)]})
+    return pa.table(
+        {"id": [f"t{i}" for i in range(n)], "text": [f"Item {i}: what happened on day {i * 7}." for i in range(n)]}
+    )
 
 
 def truth(text: str) -> str:

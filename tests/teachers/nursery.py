@@ -10,8 +10,7 @@ import contextlib
 import os
 import sys
 
-from helpers import FAST, SCHEME, pool
-
+from tests.teachers.helpers import FAST, SCHEME, pool
 from tutelage.errors import Paused
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import OpenAIChat

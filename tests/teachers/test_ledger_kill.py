@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint
-from helpers import SCHEME, oracle, pool, truth
 
+from tests.teachers.endpoint import Endpoint
+from tests.teachers.helpers import SCHEME, oracle, pool, truth
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
@@ -23,11 +23,12 @@ TEXTS, KILLS, CONCURRENCY = 2000, 20, 8
 
 @pytest.fixture
 def nursery() -> Iterator[subprocess.Popen[str]]:
-    here = Path(__file__).parent
-    source = here.parents[1] / "src"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(here)])}
-    command = [sys.executable, str(here / "nursery.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
+    command = [sys.executable, "-m", "tests.teachers.nursery"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         yield process
         process.stdin.close()  # type: ignore[union-attr]
 

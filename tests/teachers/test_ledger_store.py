@@ -184,7 +184,12 @@ def test_faults_of_the_file_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("this is no database, but it is long enough to look like one" * 20)
     (tmp_path / "folder.sqlite").mkdir()
     (tmp_path / "empty.sqlite").touch()
-    for path in (tmp_path / "text.sqlite", tmp_path / "folder.sqlite", tmp_path / "none" / "l.sqlite", Path("/proc/l.sqlite")):
+    for path in (
+        tmp_path / "text.sqlite",
+        tmp_path / "folder.sqlite",
+        tmp_path / "none" / "l.sqlite",
+        Path("/proc/l.sqlite"),
+    ):
         with pytest.raises(InputError, match="cannot open the ledger") as error:
             Ledger(path)
         assert "\n" not in str(error.value)
@@ -235,7 +240,9 @@ def test_an_export_of_something_else_is_refused() -> None:
 def test_pending_texts_are_counted_by_id() -> None:
     with Ledger(":memory:") as ledger:
         ledger.register(["1", "2", "3", "4"], ["a", "b", "c", "a"], [True, False, False, True])
-        ledger.put([Answer("t", "p", "a"), Answer("t", "p", "b", status="refusal"), Answer("t", "p", "b", 1, "refusal")])
+        ledger.put(
+            [Answer("t", "p", "a"), Answer("t", "p", "b", status="refusal"), Answer("t", "p", "b", 1, "refusal")]
+        )
         summary = ledger.summary()
     assert [summary[k] for k in ("texts", "answered", "failed", "pending", "truncated")] == [4, 2, 1, 1, 2]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint
-from helpers import FAST, SCHEME, oracle, pool, truth
 
+from tests.teachers.endpoint import Endpoint
+from tests.teachers.helpers import FAST, SCHEME, oracle, pool, truth
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm import batch as module

@@ -8,9 +8,9 @@ import math
 from pathlib import Path
 
 import pytest
-from endpoint import Endpoint
-from helpers import FAST, SCHEME, oracle, pool, truth
 
+from tests.teachers.endpoint import Endpoint
+from tests.teachers.helpers import FAST, SCHEME, oracle, pool, truth
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.base import ProgressEvent
@@ -33,7 +33,9 @@ def test_a_fifth_of_all_requests_fail_and_no_text_is_lost_or_asked_twice() -> No
     texts = pool(2000)
     events: list[ProgressEvent] = []
     with Endpoint(oracle, faults=faults, seed=1) as endpoint, Ledger(":memory:") as ledger:
-        result = teacher(endpoint, timeout=1.5, concurrency=24).annotate(texts, SCHEME, ledger=ledger, progress=events.append)
+        result = teacher(endpoint, timeout=1.5, concurrency=24).annotate(
+            texts, SCHEME, ledger=ledger, progress=events.append
+        )
         summary = ledger.summary()
         assert result["id"].to_pylist() == texts["id"].to_pylist()
         assert summary["texts"] == 2000
@@ -240,7 +242,10 @@ def test_logprobs_become_probabilities_only_where_the_server_gives_them() -> Non
     def content(reply: str) -> list[dict[str, object]]:
         label = json.loads(reply)["label"]
         rest = [name for name in SCHEME.names if name != label]
-        top = [{"token": label, "logprob": math.log(0.8)}, *({"token": name, "logprob": math.log(0.1)} for name in rest)]
+        top = [
+            {"token": label, "logprob": math.log(0.8)},
+            *({"token": name, "logprob": math.log(0.1)} for name in rest),
+        ]
         sure = {"logprob": 0.0, "top_logprobs": []}
         return [
             {"token": '{"label": "', **sure},

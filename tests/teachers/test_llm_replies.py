@@ -22,7 +22,9 @@ prose = st.text(st.characters(exclude_characters="{}[]<>", exclude_categories=["
 
 @given(forms, st.data())
 def test_what_is_encoded_is_parsed(spec: OutputSpec, data: st.DataObject) -> None:
-    labels = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=len(NAMES) if spec.multi else 1, unique=True))
+    labels = data.draw(
+        st.lists(st.sampled_from(NAMES), min_size=1, max_size=len(NAMES) if spec.multi else 1, unique=True)
+    )
     parsed = spec.parse(spec.encode(labels, "a quote"))
     assert parsed.status == "ok"
     assert parsed.strict
@@ -42,7 +44,12 @@ def test_an_answer_in_prose_or_a_code_block_is_found(spec: OutputSpec, name: str
 
 keys = st.sampled_from(["label", "labels", "quote", "x"])
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10) | st.sampled_from(NAMES),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=10)
+    | st.sampled_from(NAMES),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
 )
 

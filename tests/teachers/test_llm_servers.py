@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from helpers import SCHEME, pool
-from test_llm_local import tiny_chat_model
 
+from tests.teachers.helpers import SCHEME, pool
+from tests.teachers.test_llm_local import tiny_chat_model
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
@@ -37,7 +37,9 @@ def free_port() -> int:
 def serve(command: Sequence[str], port: int) -> Iterator[str]:
     """Run a uvicorn server until it says that it is ready: -> its base URL."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
         assert server.stderr
         try:
             said = []
@@ -55,7 +57,9 @@ def serve(command: Sequence[str], port: int) -> Iterator[str]:
         drain.wait()
 
 
-@pytest.mark.skipif(bool(missing("transformers", "fastapi", "uvicorn")), reason="transformers serve needs fastapi and uvicorn")
+@pytest.mark.skipif(
+    bool(missing("transformers", "fastapi", "uvicorn")), reason="transformers serve needs fastapi and uvicorn"
+)
 def test_transformers_serve_gives_plain_answers_and_ignores_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

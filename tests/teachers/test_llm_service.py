@@ -7,10 +7,10 @@ import email.utils
 import time
 
 import pytest
-from helpers import SCHEME, pool
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.teachers.helpers import SCHEME, pool
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import (
@@ -96,7 +96,11 @@ def test_one_text_that_the_server_will_not_answer_is_recorded_and_stops_nothing(
     assert result["status"].to_pylist() == ["ok", "too_long", "ok"]
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=40), st.sampled_from([None, 60, 600]), st.sampled_from([None, 6000]))
+@given(
+    st.lists(st.integers(0, 500), min_size=1, max_size=40),
+    st.sampled_from([None, 60, 600]),
+    st.sampled_from([None, 6000]),
+)
 def test_no_minute_holds_more_than_the_limits(sizes: list[int], rpm: float | None, tpm: float | None) -> None:
     time = Simulated()
     limiter = RateLimiter(rpm, tpm, time.clock)
@@ -123,7 +127,9 @@ def test_impossible_limits_are_refused() -> None:
 def test_retry_after_in_all_its_forms() -> None:
     assert retry_after({"Retry-After": "3"}) == 3
     assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
-    assert retry_after({"retry-after": email.utils.formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(30, abs=2)
+    assert retry_after({"retry-after": email.utils.formatdate(time.time() + 30, usegmt=True)}) == pytest.approx(
+        30, abs=2
+    )
     assert retry_after({"retry-after": email.utils.formatdate(0)}) == 0
     assert [retry_after({"retry-after": value}) for value in ("soon", "inf", "nan", "")] == [None] * 4
     assert retry_after({}) is None
@@ -143,7 +149,11 @@ def test_retry_after_in_all_its_forms() -> None:
         (400, {"message": "filtered", "code": "content_filter"}, TextFault),
         (400, {"message": "Unsupported parameter: 'logprobs'"}, ParameterRefused),
         (422, {"message": "bad", "param": "response_format"}, ParameterRefused),
-        (400, {"message": "Unsupported value: 'temperature' does not support 0.0", "param": "temperature"}, ParameterRefused),
+        (
+            400,
+            {"message": "Unsupported value: 'temperature' does not support 0.0", "param": "temperature"},
+            ParameterRefused,
+        ),
         (400, {"message": "no such model: n in notation"}, InputError),
         (500, {"message": "1 validation error: {'loc': ('body', 'response_format', 'type')}"}, ParameterRefused),
         (500, {"message": "the response_format crashed"}, Transient),

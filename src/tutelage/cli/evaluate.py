@@ -20,21 +20,22 @@ def evaluate(
         Path | None, Option(help="Write a blind sample for people to review, and stop.", show_default=False)
     ] = None,
     per_label: Annotated[int, Option(help="Texts of each teacher label in the sample.", min=1)] = 18,
+    budget: o.Budget = None,
     force: o.Force = False,
     no_texts: o.NoTexts = False,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
     """Score teacher and student on human labels, and write metrics.json and report.html."""
-    from tutelage.cli.runs import show_summary
+    from tutelage.cli.runs import ask_before_sending_a_key, show_summary
     from tutelage.pipeline.annotate import annotate
-    from tutelage.pipeline.config import GoldConfig
-    from tutelage.pipeline.distill import refuse_unless
+    from tutelage.pipeline.distill import gold_config, refuse_unless
     from tutelage.pipeline.evaluate import evaluate as run_evaluation
     from tutelage.pipeline.folder import Run
-    from tutelage.pipeline.report import write_report
+    from tutelage.pipeline.pool import prepare
+    from tutelage.pipeline.report import publish
     from tutelage.pipeline.review import write_review_sample
-    from tutelage.pipeline.teacher import teacher_of
+    from tutelage.pipeline.teacher import Service, teacher_of
 
     screen = Screen(quiet=quiet, json=json)
     folder = Run(run)
@@ -47,12 +48,14 @@ def evaluate(
         )
         return
     if gold is not None:
-        source = str(Path(gold).resolve()) if Path(gold).exists() else gold
-        folder = Run.create(run, folder.config.model_copy(update={"gold": GoldConfig(source=source)}))
+        ask_before_sending_a_key(folder)
     with folder.working():
         if gold is not None:  # the pool loses the reviewed texts; the teacher's answers on them are in the ledger
-            annotate(folder, teacher_of(folder), limit=folder.table("annotations").num_rows, log=screen.note)
+            folder.config = folder.config.model_copy(update={"gold": gold_config(gold)})
+            prepare(folder, log=screen.note)  # a file that is wrong changes nothing
+            folder.configure(folder.config)
+            annotate(folder, teacher_of(folder, Service(budget)), limit=0, log=screen.note)
         metrics = run_evaluation(folder, log=screen.note)
-        write_report(folder.path, texts=not no_texts)
+        publish(folder, texts=not no_texts)
     show_summary(screen, folder, metrics)
     refuse_unless(metrics, force, folder)

@@ -24,22 +24,20 @@ def methods(
     if as_json:
         typer.echo(json.dumps([_plain(method, verdicts) for method in chosen], indent=1, ensure_ascii=False))
         return
-    console = Console(highlight=False)
     if name is None:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("method", "family", "verdict", "what it is"):
             table.add_column(title, overflow="fold")
         for method in chosen:
             table.add_row(method.slug, method.family, verdicts.get(method.slug, "–"), method.summary)
-        console.print(table)
+        Console(highlight=False).print(table)
         return
     (method,) = chosen
-    console.print(method.doc, markup=False)
-    console.print(f"\nfrom {method.module} import …", style="bold", markup=False)
+    lines = [method.doc, "", f"from {method.module} import …"]
     for signature, line in method.api:
-        console.print(f"  {signature}", markup=False)
-        console.print(f"      {line}", style="dim", markup=False)
-    console.print(f"\nverdict {verdicts.get(method.slug, 'not known here').upper()}   tutelage study {method.slug}")
+        lines += [f"  {signature}", f"      {line}"]
+    verdict = verdicts.get(method.slug, "not known here").upper()
+    typer.echo("\n".join([*lines, "", f"verdict {verdict}   tutelage study {method.slug}"]))
 
 
 def _plain(method: object, verdicts: dict[str, str]) -> dict[str, object]:

@@ -43,6 +43,7 @@ def predict(
         )  # fmt: skip
     for reject in done.rejects[:5]:
         screen.note(f"row {reject.row} skipped: {reject.reason}")
-    rest = f", {done.rejected:,} bad rows skipped" if done.rejected else ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in done.rejected.items())
+    rest = f", {sum(done.rejected.values()):,} bad rows skipped ({reasons})" if reasons else ""
     unsure = f", {done.abstained:,} below the threshold" if threshold else ""
     screen.note(f"{done.rows:,} rows labelled{unsure}{rest}")

@@ -9,7 +9,7 @@ from tutelage.cli.ui import Screen
 def report(run: o.RunFolder, no_texts: o.NoTexts = False, quiet: o.Quiet = False, json: o.Json = False) -> None:
     """Write report.html from metrics.json: one file that opens offline."""
     from tutelage.pipeline.folder import Run
-    from tutelage.pipeline.report import write_report
+    from tutelage.pipeline.report import publish
 
-    path = write_report(Run(run).path, texts=not no_texts)
+    path = publish(Run(run), texts=not no_texts)
     Screen(quiet=quiet, json=json).result({"report": str(path)}, str(path))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +20,36 @@ if TYPE_CHECKING:
 def open_run(texts: str, labels: str | None, out: Path | None, **options: Any) -> Run:
     """The run that TEXTS names (a run folder goes on as it was configured), or a new one made from the options.
 
-    Raises: InputError: no label scheme for a new run.
+    Raises: InputError: no label scheme for a new run, or options that an existing run does not take.
     """
     from tutelage.pipeline.distill import configure
     from tutelage.pipeline.folder import Run
 
     if (Path(texts) / "run.yaml").is_file():
+        given = [name for name, value in {"labels": labels, "out": out}.items() if value is not None]
+        given += [name for name, value in options.items() if value != _default(configure, name)]
+        if given:
+            option = given[0].replace("_", "-")
+            raise InputError(
+                f"the run {texts} goes on as it was configured: leave out --{option}, or give the texts again to change it"
+            )
         run = Run(texts)
-        _trust(run)
+        ask_before_sending_a_key(run)
         return run
     if labels is None:
         raise InputError(
             "which labels? Give --labels: a built-in scheme (iptc, ag-news) or a file (see `tutelage labels`)"
         )
-    return Run.create(out or default_out(texts), configure(texts, labels, **options))
+    config = configure(texts, labels, **options)
+    if config.teacher.base_url and os.environ.get("OPENAI_API_KEY"):
+        from tutelage.teachers.llm.trust import trust
+
+        trust(config.teacher.base_url)  # who names an address on the command line means it
+    return Run.create(out or default_out(texts), config)
+
+
+def _default(function: Callable[..., object], name: str) -> object:
+    return signature(function).parameters[name].default
 
 
 def default_out(texts: str) -> Path:
@@ -48,9 +67,8 @@ def service(
     return Service(budget, concurrency, rpm, tpm, batch, retry_failed)
 
 
-def _trust(run: Run) -> None:
+def ask_before_sending_a_key(run: Run) -> None:
     """Ask before a key goes to a host that only the run folder names: the folder may have come from somebody else."""
-    import os
     import sys
 
     from tutelage.teachers.llm.trust import is_trusted, trust
@@ -60,7 +78,7 @@ def _trust(run: Run) -> None:
         return
     question = f"The run {run.path} asks {url}, to which you have not sent a key before. Send it your OPENAI_API_KEY?"
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Say so by giving --base-url {url} with the texts, or answer at a terminal")
+        raise InputError(f"{question} Answer at a terminal, or give the texts again with --base-url {url}")
     import typer
 
     if not typer.confirm(question):

@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tutelage.teachers.base import ProgressEvent
 
 
@@ -27,22 +30,28 @@ class Screen:
         self.quiet = quiet or json
         self.json = json
 
+    @cached_property
+    def _notes(self) -> Console:
+        """The console of notes and bars: one for both, so that a note goes above the bar."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+
     def note(self, message: str) -> None:
         """A line of what is going on."""
         if not self.quiet:
-            from rich.console import Console
-
-            Console(stderr=True, highlight=False).print(message, style="dim", markup=False)
+            self._notes.print(message, style="dim", markup=False)
 
     def result(self, data: Mapping[str, object], table: Callable[[], object] | str | None = None) -> None:
         """The outcome: `data` with --json, else the table."""
         if self.json:
             print(json.dumps(data, ensure_ascii=False))
+        elif isinstance(table, str):
+            print(table)  # as it is: no wrapping, so that a scheme or a path can be piped on
         elif table is not None:
             from rich.console import Console
 
-            shown = table if isinstance(table, str) else table()
-            Console(highlight=False).print(shown, markup=False) if isinstance(shown, str) else Console().print(shown)
+            Console(emoji=False).print(table())
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[ProgressEvent], None] | None]:
@@ -53,7 +62,6 @@ class Screen:
         if not sys.stderr.isatty():
             yield _Lines(self.note, what)
             return
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -67,7 +75,7 @@ class Screen:
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[cost]}"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=self._notes, transient=True) as bar:
             task = bar.add_task(what, total=None, rate="", cost="")
             start = time.monotonic()
             first: list[int] = []
@@ -92,14 +100,13 @@ class Screen:
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"),
             TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=self._notes, transient=True) as bar:
             task = bar.add_task(what, total=total, rate="")
             start = time.monotonic()
             yield lambda done: bar.update(

@@ -32,6 +32,7 @@ from tutelage.data.tables import (
     as_strings,
     column_faults,
     is_columnar,
+    is_plain,
     is_string,
     mended,
     table_batches,
@@ -76,7 +77,8 @@ def read_texts(
     Args:
         source: see the module's table; an Arrow table is taken as it is.
         text: the text's column; found by name where it is not given.
-        id: the id's column; else a column named "id"; else ids are made from the texts (equal texts, equal ids).
+        id: the id's column; else a column named "id"; where there is no id, it is made from the text (equal texts, equal
+            ids).
         keep: other columns to carry along: our name -> the source's column, such as {"lang": "language"}; a value that
             is absent becomes "".
         limit: stop after so many good rows.
@@ -103,12 +105,15 @@ def read_texts(
             tally.add(0, piece.rejects)
             continue
         texts = as_strings(piece.batch.column(piece.text))
-        ids = _ids(piece, texts)
-        rows, rejects = list(range(len(ids))), list(piece.rejects)
-        if piece.id:
-            rows = [row for row in rows if ids[row] not in seen and not seen.add(ids[row])]
-            fresh = set(rows)
-            rejects += [Reject(piece.numbers[r], ids[r], "duplicate_id") for r in range(len(ids)) if r not in fresh]
+        given = as_strings(piece.batch.column(piece.id)).to_pylist() if piece.id else [None] * len(texts)
+        ids = _filled(given, texts)
+        rows, rejects = [], list(piece.rejects)
+        for row, key in enumerate(given):
+            if key and key in seen:
+                rejects.append(Reject(piece.numbers[row], key, "duplicate_id"))
+            else:
+                rows.append(row)
+                seen.add(key or "")
         end = None
         if limit is not None and tally.good + len(rows) >= limit:
             rows = rows[: limit - tally.good]
@@ -134,8 +139,9 @@ def stream_texts(
     """Read a corpus of any size in constant memory: -> record batches with all columns of the source, in order.
 
     The text column's name is in `batch.schema.metadata[b"text"]`; bad rows are reported and left out. Parquet and Arrow
-    columns keep their types; other formats give strings (nested values as JSON), and their columns are those that the
-    first 1,000 rows have. A batch has at most `batch_rows` rows, fewer where texts are long.
+    columns keep their types, but that texts come as plain strings, not as dictionaries, views or bytes; other formats give
+    strings (nested values as JSON), and their columns are those that the first 1,000 rows have. A batch has at most
+    `batch_rows` rows, fewer where texts are long.
 
     >>> [b.num_rows for b in stream_texts(pa.table({"text": ["a", None, "b"]}), batch_rows=2)]
     [1, 1]
@@ -213,13 +219,12 @@ def _where(source: str | Path | pa.Table) -> str:
     return "the table" if isinstance(source, pa.Table) else "standard input" if str(source) == "-" else str(source)
 
 
-def _ids(piece: _Piece, texts: pa.Array) -> list[str]:
+def _filled(ids: Sequence[str | None], texts: pa.Array) -> list[str]:
     """Given ids where there are some, else made ones."""
-    given = as_strings(piece.batch.column(piece.id)).to_pylist() if piece.id else [None] * len(texts)
-    missing = [row for row, key in enumerate(given) if not key]
+    missing = [row for row, key in enumerate(ids) if not key]
     values = texts.take(pa.array(missing, pa.int64())).to_pylist()
     made = {row: text_id(str(value)) for row, value in zip(missing, values, strict=True)}
-    return [key or made[row] for row, key in enumerate(given)]
+    return [key or made[row] for row, key in enumerate(ids)]
 
 
 def _pieces(
@@ -261,7 +266,7 @@ def _column_pieces(
             good[list(bad)] = False
             batch = batch.filter(pa.array(good))
             numbers = np.asarray(numbers)[good].tolist()
-        if text not in strings:  # bytes that turned out to be texts
+        if not is_plain(batch.schema.field(text).type):
             batch = batch.set_column(batch.schema.get_field_index(text), text, as_strings(batch.column(text)))
         yield _Piece(mended(batch), numbers, rejects, text, id)
 

@@ -6,9 +6,9 @@ Indyk & Motwani 1998): b bands of r rows find a pair of similarity s with probab
 
     1 − (1 − sʳ)ᵇ
 
-r and b are chosen such that a pair at the threshold is missed once in ten thousand times, a closer one less often (where a
-thousand kept texts share a band, only those are compared). Every candidate is then checked exactly, so nothing is dropped
-that is not a duplicate.
+r and b are chosen such that a pair at the threshold is missed once in ten thousand times, a closer one less often. A band
+that very many texts share, because they are filled from one template, tells little: only its first texts are compared.
+Every candidate is checked exactly in the end, so nothing is dropped that is not a duplicate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tutelage.data.text import normalise
 
 _MISS = 1e-4
 _HASHES = 80  # rows in all bands together, at most where the threshold allows it
-_CANDIDATES = 1000  # kept rows of one band that a text is compared with; bounds the work on corpora of boilerplate
+_CROWD = 200  # rows of one band that a text is compared with; bounds the work on corpora of boilerplate
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
@@ -76,22 +76,28 @@ def near_duplicates(
     shingles, bounds = _shingles(everything, n)
     band_count, width = _bands(threshold)
     signatures = _minhash(shingles, bounds, band_count * width)
+    slack = 4 * math.sqrt(threshold * (1 - threshold) / (band_count * width))  # four standard deviations of an estimate
     buckets: list[dict[bytes, list[int]]] = [{} for _ in range(band_count)]
     for row in range(len(everything)):
         mine = shingles[bounds[row] : bounds[row + 1]]
-        if of[row] >= 0 or len(mine) == 0:
+        if of[row] >= 0:  # an exact duplicate, perhaps of a row that is a near duplicate itself
+            of[row] = of[of[row]] if of[of[row]] >= 0 else of[row]
+            continue
+        if len(mine) == 0:
             continue
         bands = [signatures[row, b * width : (b + 1) * width].tobytes() for b in range(band_count)]
         if row >= offset:
-            candidates = {other for b, key in enumerate(bands) for other in buckets[b].get(key, ())[:_CANDIDATES]}
-            for other in sorted(candidates):
-                theirs = shingles[bounds[other] : bounds[other + 1]]
-                if _jaccard(mine, theirs) >= threshold:
-                    of[row] = other
-                    break
+            candidates = np.array(sorted({r for b, key in enumerate(bands) for r in buckets[b].get(key, ())}), np.int64)
+            if len(candidates):
+                agreement = (signatures[candidates] == signatures[row]).mean(axis=1)  # estimates the similarity
+                candidates = candidates[agreement >= threshold - slack]
+                found = candidates[_jaccard(mine, candidates, shingles, bounds) >= threshold]
+                of[row] = found[0] if len(found) else -1
         if of[row] < 0:
             for b, key in enumerate(bands):
-                buckets[b].setdefault(key, []).append(row)
+                crowd = buckets[b].setdefault(key, [])
+                if len(crowd) < _CROWD:
+                    crowd.append(row)
 
     of = of[offset:]
     of = np.where(of < 0, -1, np.where(of >= offset, of - offset, of + total))
@@ -138,17 +144,22 @@ def _bands(threshold: float) -> tuple[int, int]:
 
 
 def _minhash(shingles: np.ndarray, bounds: np.ndarray, hashes: int) -> np.ndarray:
-    """(N, hashes) uint64: the least of each text's shingles under as many random orders."""
-    signatures = np.zeros((len(bounds) - 1, hashes), np.uint64)
+    """(N, hashes) uint32: the least of each text's shingles under as many random orders, its lower half."""
+    signatures = np.zeros((len(bounds) - 1, hashes), np.uint32)
     filled = np.flatnonzero(np.diff(bounds))
     if not len(filled):
         return signatures
     salts = np.random.default_rng(7).integers(1 << 62, size=hashes, dtype=np.uint64)
     for column, salt in enumerate(salts):
-        signatures[filled, column] = np.minimum.reduceat(_mix(shingles ^ salt), bounds[filled])
+        signatures[filled, column] = np.minimum.reduceat(_mix(shingles ^ salt), bounds[filled]).astype(np.uint32)
     return signatures
 
 
-def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    shared = len(np.intersect1d(a, b, assume_unique=True))
-    return shared / (len(a) + len(b) - shared)
+def _jaccard(mine: np.ndarray, others: np.ndarray, shingles: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Similarity of one sorted set of shingles to the sets of the rows `others`: (len(others),) float."""
+    starts, sizes = bounds[others], bounds[others + 1] - bounds[others]
+    ends = np.cumsum(sizes)
+    theirs = shingles[np.repeat(starts - ends + sizes, sizes) + np.arange(sizes.sum())]
+    places = np.minimum(np.searchsorted(mine, theirs), len(mine) - 1)
+    shared = np.bincount(np.repeat(np.arange(len(others)), sizes)[mine[places] == theirs], minlength=len(others))
+    return shared / (len(mine) + sizes - shared)

@@ -75,7 +75,6 @@ class IndexedDataset(Dataset):
                 raise InputError(f"columns differ in length: {lengths}")
             self.columns = columns
             self.size = len(columns["x"])
-            columns.setdefault("index", torch.arange(self.size))
         else:
             self.size = len(data)  # type: ignore[arg-type]
         if not self.size:
@@ -88,11 +87,11 @@ class IndexedDataset(Dataset):
         if not -self.size <= index < self.size:
             raise IndexError(f"example {index} of {self.size}")
         if self.columns is not None:
-            return {name: column[index] for name, column in self.columns.items()}
+            return {"index": torch.tensor(index % self.size)} | {name: c[index] for name, c in self.columns.items()}
         return {**as_example(self.rows[index]), "index": torch.tensor(index % self.size)}  # type: ignore[index]
 
     def batch(self, index: Tensor) -> Example:
         """The examples `index` (long, (B,)) as one batch."""
         if self.columns is not None:
-            return {name: column[index] for name, column in self.columns.items()}
+            return {"index": index} | {name: column[index] for name, column in self.columns.items()}
         return default_collate([self[i] for i in index.tolist()])

@@ -23,10 +23,11 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -111,6 +112,13 @@ class LabelScheme(BaseModel):
             raise ValueError(f"a binary scheme has exactly two labels; found {len(self.labels)}")
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with some fields replaced; what was derived from the old fields is not carried over."""
+        copy = super().model_copy(update=update, deep=deep)
+        for derived in ("names", "_positions", "fingerprint"):
+            vars(copy).pop(derived, None)
+        return copy
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -191,7 +199,7 @@ class LabelScheme(BaseModel):
     def to_yaml(self) -> str:
         """The scheme as a YAML document that `from_file` reads back to an equal scheme."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump({"name": self.name, **data}, allow_unicode=True, sort_keys=False, width=120)
+        return yaml.dump({"name": self.name, **data}, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
 
     @classmethod
     def from_dict(cls, data: object, *, where: str = "label scheme") -> LabelScheme:
@@ -248,6 +256,18 @@ class LabelScheme(BaseModel):
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Escapes the line ends that YAML would else read back as a plain one."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if re.search("[\x85\u2028\u2029]", text) else None
+    ),
+)
 
 
 def _yaml(source: str) -> object:

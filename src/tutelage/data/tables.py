@@ -66,9 +66,13 @@ def table_batches(
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds texts."""
-    kind = _value_type(kind)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    """Whether a column of this type holds texts, as they are or in a dictionary."""
+    return is_plain(_value_type(kind)) or pa.types.is_string_view(_value_type(kind))
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether the texts of a column lie one after the other, as every kernel and student takes them."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def column_faults(column: pa.Array) -> dict[int, str]:

@@ -19,12 +19,16 @@ MAX_TEXT_BYTES = 1_000_000
 
 
 def normalise(text: str) -> str:
-    """The form in which two texts count as the same: NFC, case folded, white space squeezed.
+    """The form in which two texts count as the same: case folded, white space squeezed, NFC.
+
+    Folding is done on decomposed characters (Unicode's canonical caseless match), so that it does not matter how an accent
+    was typed.
 
     >>> normalise("  Der  Preis\\nSTEIGT ")
     'der preis steigt'
     """
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    folded = unicodedata.normalize("NFD", text).casefold()
+    return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
 def text_id(text: str) -> str:
@@ -146,9 +150,8 @@ def _sentence_spans(text: str, limit: int) -> list[tuple[int, int]]:
         left = start + len(piece) - len(piece.lstrip())
         right = end - (len(piece) - len(piece.rstrip()))
         while right - left > limit:
-            cut = text.rfind(" ", left + 1, left + limit + 1)
-            cut = cut if cut > left else left + limit
-            spans.append((left, cut))
+            cut = next((place for place in range(left + limit, left, -1) if text[place].isspace()), left + limit)
+            spans.append((left, left + len(text[left:cut].rstrip())))
             left = cut + (len(text[cut:right]) - len(text[cut:right].lstrip()))
         if right > left:
             spans.append((left, right))

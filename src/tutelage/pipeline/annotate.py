@@ -32,7 +32,7 @@ def annotate(
     progress: Progress | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, object]:
-    """Label the gold and the first `limit` texts of the pool: -> the ledger's summary.
+    """Label the gold and the first `limit` texts of the pool (0: the gold alone): -> the ledger's summary.
 
     What the ledger holds is not asked again. With `until_flat` labels are asked for in doubling portions until the
     learning curve of the n-gram student says that more no longer pay.
@@ -42,34 +42,36 @@ def annotate(
     """
     prepare(run, log=log)
     pool = run.table("pool")
-    wanted = pool.slice(0, min(limit, pool.num_rows) if limit else pool.num_rows)
+    wanted = pool if limit is None else pool.slice(0, limit)
     scheme = run.config.labels
     started, paused = time.monotonic(), None
     with run.ledger() as ledger:
         before = int(ledger.summary()["answered"])  # type: ignore[call-overload]
+        answers = _keep(run, teacher, ledger)
         try:
             if hasattr(teacher, "settle"):
                 teacher.settle(pool, ledger)  # type: ignore[attr-defined]
             if run.has("gold"):
                 log("the teacher labels the held-out texts")
-                run.put_table(
-                    "gold_annotations", teacher.annotate(run.table("gold"), scheme, ledger=ledger, progress=progress)
-                )
-            log("the teacher labels the pool")
-            if until_flat:
-                _until_flat(run, teacher, wanted, ledger, progress, log)
-            else:
-                teacher.annotate(wanted, scheme, ledger=ledger, progress=progress)
+                teacher.annotate(run.table("gold"), scheme, ledger=ledger, progress=progress)
+            if wanted.num_rows:
+                log("the teacher labels the pool")
+                if until_flat:
+                    _until_flat(run, teacher, wanted, ledger, progress, log)
+                else:
+                    teacher.annotate(wanted, scheme, ledger=ledger, progress=progress)
             if run.config.teacher.rerun:
                 log("the teacher is asked again about a part of the pool")
                 again = _asked_again(teacher).annotate(
                     pool.slice(0, run.config.teacher.rerun), scheme, ledger=ledger, sample=1
                 )
                 run.put_table("rerun_annotations", again)
+            else:
+                run.drop_table("rerun_annotations")
         except Paused as stop:
             paused = stop
-        answers = _answers(teacher, pool, run, ledger)
-        run.put_table("annotations", answers)
+        finally:  # Ctrl-C and errors too: what was answered is there for the next step
+            answers = _keep(run, teacher, ledger)
         summary = ledger.summary()
     fresh = int(summary["answered"]) - before  # type: ignore[call-overload]
     seconds = time.monotonic() - started
@@ -111,9 +113,14 @@ def labelled(run: Run) -> Labelled:
     )  # fmt: skip
 
 
-def _answers(teacher: Teacher, pool: pa.Table, run: Run, ledger: Ledger) -> pa.Table:
-    """Everything this teacher has said about the pool, whatever the limit was when it was asked."""
-    return teacher.answered(pool, run.config.labels, ledger)
+def _keep(run: Run, teacher: Teacher, ledger: Ledger) -> pa.Table:
+    """Write all that this teacher has ever said about the run's texts, whatever the limit was when it was asked."""
+    scheme = run.config.labels
+    if run.has("gold"):
+        run.put_table("gold_annotations", teacher.answered(run.table("gold"), scheme, ledger))
+    answers = teacher.answered(run.table("pool"), scheme, ledger)
+    run.put_table("annotations", answers)
+    return answers
 
 
 def _until_flat(
@@ -126,7 +133,7 @@ def _until_flat(
         teacher.annotate(pool.slice(0, size), run.config.labels, ledger=ledger, progress=progress)
         if size == pool.num_rows:
             return
-        run.put_table("annotations", _answers(teacher, pool, run, ledger))
+        _keep(run, teacher, ledger)
         curve = learning_curve_of(run, labelled(run))
         if curve and curve.flat():
             log(f"the learning curve is flat at {size:,} labels: {pool.num_rows - size:,} texts are not asked about")

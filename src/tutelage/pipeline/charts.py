@@ -225,7 +225,7 @@ def coverage_chart(points: Sequence[Row], thresholds: Mapping[str, Row]) -> Spec
         base = alt.Chart(_data(marks)).encode(x=x, y=y, tooltip=tooltip)
         layers += [
             base.mark_point(shape="triangle-up", size=80, filled=True, opacity=1, color="var(--ink)"),
-            base.mark_text(dy=14, color="var(--ink)").encode(text="label:N"),
+            base.mark_text(align="right", dx=-9, dy=5, color="var(--ink)").encode(text="label:N"),
         ]
     last = rows[-1]
     words = f"keeping {last['coverage']:.0%} of the texts, {last['accuracy']:.0%} are right"

@@ -82,11 +82,16 @@ def configure(
                 "wire": wire, "explain": explain, "price": price, "rerun": rerun,
             }),
             student=StudentConfig.model_validate({"tier": student, "encoder": encoder, "epochs": epochs}),
-            gold=GoldConfig(source=_absolute(gold), share=gold_share) if gold is not None else None,
+            gold=gold_config(gold, gold_share) if gold is not None else None,
             seed=seed,
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(validation_line(error)) from None
+
+
+def gold_config(gold: str | Path, share: float | None = None) -> GoldConfig:
+    """Human labels in a file, or in a column of the texts; a folder that is called like the column is not meant."""
+    return GoldConfig(source=_absolute(gold) if Path(gold).is_file() else str(gold), share=share)
 
 
 def distill(
@@ -147,7 +152,7 @@ def finish(
     log: Callable[[str], None] = lambda _: None,
 ) -> Distilled:
     """Bring a run to its end from wherever it stands; see `distill`."""
-    from tutelage.pipeline.report import write_report
+    from tutelage.pipeline.report import publish
 
     with run.working():
         chosen = teacher if teacher is not None else teacher_of(run, service)
@@ -160,7 +165,7 @@ def finish(
                 raise
             log(f"{stop}; the student learns from what was labelled")
         metrics = evaluate(run, log=log)
-        write_report(run.path, texts=keep_texts)
+        publish(run, texts=keep_texts)
     refuse_unless(metrics, force, run)
     return Distilled(run, metrics)
 
@@ -173,5 +178,6 @@ def refuse_unless(metrics: dict[str, Any], force: bool, run: Run) -> None:
 
 
 def _absolute(source: str | Path) -> str:
-    """A file's path that still holds when the run is resumed from another folder; other sources as they are."""
-    return str(Path(source).resolve()) if Path(source).exists() and str(source) != "-" else str(source)
+    """A path that still holds when the run is resumed from another folder; other sources as they are."""
+    there = Path(source).exists() and str(source) != "-"
+    return str(Path(source).resolve()) if there else str(source)

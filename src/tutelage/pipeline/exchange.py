@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tutelage.data.annotations import annotations
-from tutelage.data.corpus import Reject, read_texts
+from tutelage.data.corpus import TEXT_COLUMNS, Reject, read_texts
 from tutelage.data.labels import LabelScheme
 from tutelage.data.readers import read_rows
 from tutelage.errors import InputError
+from tutelage.pipeline.annotate import annotate
 from tutelage.pipeline.config import RunConfig, TeacherConfig, TextsConfig
-from tutelage.pipeline.folder import Run, signature, write_atomically
-from tutelage.pipeline.pool import GOLD_COLUMNS, labels_of, prepare
+from tutelage.pipeline.folder import Run, write_atomically
+from tutelage.pipeline.held_out import GOLD_COLUMNS, labels_of
+from tutelage.pipeline.pool import prepare
 from tutelage.pipeline.predict import safe_cell
+from tutelage.pipeline.teacher import IMPORTED, Imported
 
 _STATUS_OK = {"", "ok", "submitted", "accepted", "completed"}
 
@@ -60,7 +63,7 @@ def run_for_import(path: Path, file: Path, labels: str | None, *, text: str | No
     config = RunConfig(
         texts=TextsConfig(source=str(file.resolve()), text=text, id=id),
         labels=LabelScheme.load(labels),
-        teacher=TeacherConfig(spec=f"import:{file.name}"),
+        teacher=TeacherConfig(spec=f"{IMPORTED}{file.name}"),
     )
     return Run.create(path, config)
 
@@ -77,13 +80,16 @@ def import_labels(run: Run, file: Path, *, text: str | None = None, id: str | No
     from tutelage.teachers.base import text_fingerprint
     from tutelage.teachers.ledger import Answer
 
-    prepare(run)
-    scheme, pool = run.config.labels, run.table("pool")
-    name = f"import:{file.name}"
-    teacher, prompt = signature("import", file.name), signature("import", scheme.fingerprint)
+    teacher = Imported(f"{IMPORTED}{file.name}#{_checksum(file)}")
+    scheme = run.config.labels
     rows, skipped = _labelled_rows(file, scheme, text, id)
-    by_text = {text_fingerprint(t): i for i, t in enumerate(pool["text"].to_pylist())}
-    by_id = {key: i for i, key in enumerate(pool["id"].to_pylist())}
+    prepare(run)
+    tables = [run.table(name).select(["id", "text"]) for name in ("pool", "gold") if run.has(name)]
+    known = pa.concat_tables(tables)
+    ids, texts = known["id"].to_pylist(), known["text"].to_pylist()
+    fingerprints = [text_fingerprint(t) for t in texts]
+    by_text = {fingerprint: i for i, fingerprint in reversed(list(enumerate(fingerprints)))}
+    by_id = {key: i for i, key in enumerate(ids)}
     found: dict[int, list[str]] = {}
     unknown = 0
     for key, content, given in rows:
@@ -94,24 +100,32 @@ def import_labels(run: Run, file: Path, *, text: str | None = None, id: str | No
             found.setdefault(place, given)
     if not found:
         raise InputError(f"{file}: none of its {len(rows):,} labelled rows belongs to the texts of {run.path}")
-    places = sorted(found)
-    texts = pool["text"].to_pylist()
-    fingerprints = [text_fingerprint(texts[i]) for i in places]
-    ids = [pool["id"][i].as_py() for i in places]
+    prompt = teacher.prompt_fingerprint(scheme)
+    answers = [Answer(teacher.fingerprint, prompt, fingerprints[i], label=tuple(found[i])) for i in sorted(found)]
     with run.ledger() as ledger:
-        ledger.describe(teacher, "teacher", {"name": name})
+        ledger.describe(teacher.fingerprint, "teacher", {"name": teacher.name})
         ledger.describe(prompt, "prompt", {"scheme": scheme.name})
         ledger.register(ids, fingerprints)
-        ledger.put([
-            Answer(teacher, prompt, fp, label=tuple(found[i]), raw=None)
-            for i, fp in zip(places, fingerprints, strict=True)
-        ])  # fmt: skip
-    table = annotations(ids, [found[i] for i in places], teacher=teacher, prompt=prompt)
-    run.put_table("annotations", table)
-    run.finish(
-        "annotate", teacher=name, fingerprint=teacher, made_from=signature(table), seconds=None, texts_per_second=None
-    )
-    return {"imported": len(places), "skipped": skipped, "unknown": unknown}
+        ledger.put(answers)
+        if _is_export(file):  # as they are too, so that the teacher that gave them is not asked again
+            ledger.import_table(pq.read_table(file))
+    run.configure(run.config.model_copy(update={"teacher": TeacherConfig(spec=teacher.spec)}))
+    annotate(run, teacher)
+    return {"imported": len(found), "skipped": skipped, "unknown": unknown}
+
+
+def _checksum(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from None
+
+
+def _is_export(file: Path) -> bool:
+    from tutelage.teachers.ledger import EXPORT
+
+    return file.suffix.lower() == ".parquet" and set(EXPORT.names) <= set(pq.read_schema(file).names)
 
 
 def _labelled_rows(
@@ -131,7 +145,7 @@ def _labelled_rows(
     if status:
         keep["status"] = status
     rejects: list[Reject] = []
-    texts_there = text is not None or any(name in lower for name in ("text", "comment", "content", "body"))
+    texts_there = text is not None or any(name in lower for name in TEXT_COLUMNS)
     if not texts_there and "id" not in lower and id is None:
         raise InputError(f"{file}: rows need a text or an id; name the column with --text or --id")
     source = read_texts(
@@ -142,7 +156,8 @@ def _labelled_rows(
         if status and row["status"].strip().lower() not in _STATUS_OK:
             skipped += 1
             continue
-        given = labels_of(_cell(row["label"]), scheme, str(file)) if label else _flags(row, scheme)
+        cell = _cell(row["label"]) if label else ""
+        given = (labels_of(cell, scheme, str(file)) if cell else None) if label else _flags(row, scheme)
         if given is None or (not given and not scheme.multi):
             skipped += 1
             continue
@@ -178,7 +193,7 @@ def _csv(table: pa.Table) -> bytes:
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.column_names)
+    writer.writerow([safe_cell(name) for name in table.column_names])
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        writer.writerow([safe_cell(cell) for cell in row])
+        writer.writerow(["[]" if cell == [] else safe_cell(cell) for cell in row])
     return buffer.getvalue().encode("utf-8", "replace")

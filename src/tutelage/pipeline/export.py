@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +14,20 @@ from tutelage.errors import InputError
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.predict import open_student
 
+if TYPE_CHECKING:
+    from tutelage.students.base import Student
+
 FORMATS = ("native", "onnx")
 CHECKED_TEXTS = 1_000
+TOLERANCE = 1e-3
+"""Difference of a probability up to which another label is a tie that fell the other way."""
 
 
 def export(run: str | Path, to: str | Path, *, format: str = "native") -> dict[str, object]:
-    """Write the student of a run: -> facts about the export (format, bytes, note).
+    """Write the student of a run to a folder: -> facts about the export (format, bytes, note).
 
-    An ONNX export is run on up to a thousand texts of the pool; its labels must equal the student's.
+    An ONNX export holds the native student too (which turns texts into the model's inputs) and `model.onnx`; it is run on
+    up to a thousand texts of the pool, and its labels must equal the student's.
 
     Raises: InputError: unknown format, the folder is not empty, predictions differ; MissingExtra: ONNX is not installed.
     """
@@ -33,22 +41,9 @@ def export(run: str | Path, to: str | Path, *, format: str = "native") -> dict[s
     shutil.rmtree(fresh, ignore_errors=True)
     note = ""
     try:
-        if format == "native":
-            student.save(fresh)
-        else:
-            from tutelage.students.onnx import export_onnx, run_onnx
-
-            export_onnx(student, fresh)
-            if (Path(run) / "run.yaml").exists():
-                texts = Run(run).table("pool")["text"].to_pylist()[:CHECKED_TEXTS]
-                ours, theirs = student.predict_proba(pa.array(texts)), run_onnx(fresh, texts)
-                same = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-                worst = float(np.abs(ours - theirs).max())
-                if same < len(texts) and worst > 1e-3:
-                    raise InputError(
-                        f"the ONNX export gives another label on {len(texts) - same} of {len(texts)} texts; not written"
-                    )
-                note = f", equal labels on {same:,} of {len(texts):,} texts (largest difference of a probability {worst:.1e})"
+        student.save(fresh)
+        if format == "onnx":
+            note = _with_onnx(student, run, fresh)
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
     except OSError as error:
@@ -57,3 +52,25 @@ def export(run: str | Path, to: str | Path, *, format: str = "native") -> dict[s
         shutil.rmtree(fresh, ignore_errors=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     return {"folder": str(target), "format": format, "bytes": size, "note": note}
+
+
+def _with_onnx(student: Student, run: str | Path, folder: Path) -> str:
+    """Write `model.onnx` into the folder and run it: -> what the check found."""
+    from tutelage.students.onnx import export_onnx, inputs
+
+    file = export_onnx(student, folder / "model.onnx")
+    if not (Path(run) / "run.yaml").exists() or find_spec("onnxruntime") is None:
+        return ", not run on any text"
+    import onnxruntime
+
+    texts = Run(run).table("pool")["text"].to_pylist()[:CHECKED_TEXTS]
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    theirs = np.asarray(session.run(["probabilities"], inputs(student, texts))[0])
+    ours = student.predict_proba(pa.array(texts))
+    same = int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+    worst = float(np.abs(ours - theirs).max())
+    if same < len(texts) and worst > TOLERANCE:
+        raise InputError(
+            f"the ONNX export gives another label on {len(texts) - same} of {len(texts)} texts; not written"
+        )
+    return f", equal labels on {same:,} of {len(texts):,} texts (largest difference of a probability {worst:.1e})"

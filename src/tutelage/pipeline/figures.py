@@ -163,6 +163,7 @@ def lines(metrics: Metrics) -> list[Line]:
     if gold := metrics.get("gold_student"):
         table.append(_line("trained on gold", "Upper bound", gold, gold.get("name") or "trained on human labels", DASH))
     if dummy := metrics.get("dummy"):
+        dummy = {**dummy, "texts_per_second": None}  # the speed of drawing labels says nothing
         table.append(_line("dummy", "Dummy, random", dummy, dummy.get("name") or "never reads the text", DASH))
         if most := dummy.get("most_frequent"):
             table.append(_line("dummy", "Dummy, constant", most, "always the most frequent label", DASH))

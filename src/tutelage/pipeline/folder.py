@@ -12,12 +12,14 @@ process works on a run at a time.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,9 @@ from tutelage.pipeline.config import RunConfig
 
 if TYPE_CHECKING:
     from tutelage.teachers.ledger import Ledger
+
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Run:
@@ -56,11 +61,12 @@ class Run:
         """
         folder = Path(path)
         try:
-            if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.yaml").exists():
+            if folder.is_dir() and _is_foreign(folder):
                 raise InputError(f"{folder} is not empty and not a run; give another --out")
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
-            write_atomically(folder / "run.yaml", config.to_yaml().encode())
+            with _held(folder):
+                write_atomically(folder / "run.yaml", config.to_yaml().encode())
         except OSError as error:
             raise InputError(f"cannot write the run {folder}: {error.strerror or error}") from None
         return cls(folder)
@@ -69,24 +75,25 @@ class Run:
     def name(self) -> str:
         return self.path.resolve().name
 
-    @contextmanager
+    @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Hold the run for this process. Raises: InputError: another process works on it, or the folder is read-only."""
         try:
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            with _held(self.path):
+                for stale in self.path.glob(".*.tmp"):  # of a process that was killed; a text may be in it
+                    stale.unlink()
+                yield
         except OSError as error:
-            raise InputError(f"cannot write the run {self.path}: {error.strerror}") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise InputError(f"the run {self.path} is in use by process {owner}; wait for it or stop it") from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            yield
-        finally:
-            os.close(handle)
+            if error.errno not in _UNWRITABLE:
+                raise
+            raise InputError(
+                f"cannot write the run {self.path}: {error.strerror}; what was there is kept, the same command goes on"
+            ) from None
+
+    def configure(self, config: RunConfig) -> None:
+        """Replace the configuration; what was made from the old one is noticed by the stages."""
+        self._write("run.yaml", config.to_yaml().encode())
+        self.config = config
 
     def ledger(self, *, readonly: bool = False) -> Ledger:
         """Open the run's ledger."""
@@ -140,6 +147,12 @@ class Run:
         """What a stage noted when it finished; {} before that."""
         return self.json("stages").get(name, {})
 
+    def begin(self, name: str) -> None:
+        """Note that a stage's results are being replaced: until it is finished, none of them count as made."""
+        done = self.json("stages")
+        if done.pop(name, None) is not None:
+            self.put_json("stages", done)
+
     def finish(self, name: str, **note: object) -> None:
         """Note that a stage is done and what it was made from."""
         self.put_json("stages", {**self.json("stages"), name: note})
@@ -151,6 +164,34 @@ class Run:
             raise InputError(
                 f"cannot write {self.path / name}: {error.strerror or error}; what was there is kept"
             ) from None
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a run folder for this process. Raises: InputError: another process has it, or it cannot be written."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise InputError(f"cannot write the run {folder}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise InputError(f"the run {folder} is in use by process {owner}; wait for it or stop it") from None
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number in it
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether there is something in a folder that is no run, leftovers of a run's first moment aside."""
+    if (folder / "run.yaml").exists():
+        return False
+    return any(entry.name != ".lock" and not fnmatch(entry.name, ".run.yaml.*.tmp") for entry in folder.iterdir())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from tutelage.errors import InputError
 from tutelage.pipeline.folder import Run
+from tutelage.pipeline.pool import SPOKEN, text_digest
 
-_TABLES = ("pool", "gold", "pool_gold", "annotations", "gold_annotations", "rerun_annotations", "rejects")
+_TABLES = ("pool", "gold", "pool_gold", "rejects", *SPOKEN)
 
 
 def forget(run: Run, ids: Sequence[str]) -> int:
@@ -32,6 +33,11 @@ def forget(run: Run, ids: Sequence[str]) -> int:
     missing = [key for key in ids if key not in texts]
     if missing:
         raise InputError(f"{run.path} has no text with id {missing[0]!r}; nothing is deleted")
+    forgotten = run.json("forgotten")  # first of all: if this is cut short, the next `prepare` does not bring them back
+    run.put_json("forgotten", {
+        "ids": sorted({*forgotten.get("ids", []), *texts}),
+        "texts": sorted({*forgotten.get("texts", []), *map(text_digest, texts.values())}),
+    })  # fmt: skip
     with run.ledger() as ledger:
         ledger.forget([text_fingerprint(text) for text in texts.values()])
     for name in _TABLES:
@@ -45,9 +51,7 @@ def forget(run: Run, ids: Sequence[str]) -> int:
         metrics["disagreements"] = [row for row in metrics.get("disagreements", []) if row["id"] not in texts]
         run.put_json("metrics", metrics)
     if (run.path / "report.html").exists():
-        from tutelage.pipeline.report import write_report
+        from tutelage.pipeline.report import publish
 
-        write_report(run.path)
-    forgotten = run.json("forgotten")
-    run.put_json("forgotten", {"ids": sorted({*forgotten.get("ids", []), *texts})})
+        publish(run)
     return len(texts)

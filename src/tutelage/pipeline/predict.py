@@ -6,8 +6,11 @@ its label is null and its confidence stays.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,15 +31,16 @@ if TYPE_CHECKING:
 FORMATS = (".parquet", ".jsonl", ".csv", ".tsv")
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet would run as a formula (OWASP, CSV injection)."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass
 class Report:
-    """What a prediction did: rows written, abstentions, bad rows (at most a thousand are listed), counts by label."""
+    """What a prediction did: rows written, abstentions, counts by label, bad rows (at most a thousand are listed)."""
 
     rows: int = 0
     abstained: int = 0
-    rejected: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
     by_label: dict[str, int] = field(default_factory=dict)
 
@@ -82,7 +86,7 @@ def predict(
     report = Report()
 
     def on_reject(reject: Reject) -> None:
-        report.rejected += 1
+        report.rejected[reject.reason] = report.rejected.get(reject.reason, 0) + 1
         if len(report.rejects) < 1_000:
             report.rejects.append(reject)
 
@@ -104,12 +108,12 @@ def label_batch(student: Student, batch: pa.RecordBatch, threshold: float = 0.0)
     """One batch of `stream_texts` with label and confidence: what every engine maps over the data."""
     column = (batch.schema.metadata or {})[b"text"].decode()
     table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-    limit = (student.provenance_ or {}).get("max_words")
-    cut = _truncated(table[column], int(limit)) if limit else table[column]  # type: ignore[arg-type]
-    labelled = student.predict_table(pa.table({column: cut}), column, label="label", confidence="confidence")
     for name in ("label", "confidence"):
         if name in table.column_names:
             raise InputError(f"the input already has a column {name!r}; rename it, so that it is not overwritten")
+    limit = (student.provenance_ or {}).get("max_words")
+    cut = _truncated(table[column], int(limit)) if limit else table[column]  # type: ignore[arg-type]
+    labelled = student.predict_table(pa.table({column: cut}), column, label="label", confidence="confidence")
     label, confidence = labelled["label"], labelled["confidence"]
     if threshold > 0:
         label = pc.if_else(pc.greater_equal(confidence, pa.scalar(threshold, pa.float32())), label, None)
@@ -153,7 +157,7 @@ class _Writer:
             )
         if target.is_dir():
             raise InputError(f"cannot write {target}: it is a folder")
-        temporary = target.with_name(f".{target.name}.part")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             return cls(temporary.open("wb"), kind, target, temporary)
         except OSError as error:
@@ -174,18 +178,19 @@ class _Writer:
         try:
             if kind is None:
                 self._sink.finish()
-        except OSError as error:
-            if not isinstance(error, BrokenPipeError):
-                raise InputError(f"cannot write {self._target}: {error.strerror or error}") from None
-        finally:
-            if self._temporary and self._target:
-                self._stream.close()
-                if kind is None:
-                    self._temporary.replace(self._target)
-                else:
-                    self._temporary.unlink(missing_ok=True)
-            elif kind is None:
                 self._stream.flush()
+                if self._temporary and self._target:
+                    self._stream.close()
+                    self._temporary.replace(self._target)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise InputError(f"cannot write {self._target or 'standard output'}: {error.strerror or error}") from None
+        finally:
+            if self._temporary:
+                with contextlib.suppress(OSError):  # closing flushes; on a full disk that fails again
+                    self._stream.close()
+                self._temporary.unlink(missing_ok=True)
 
 
 class _Parquet:
@@ -254,14 +259,14 @@ _SINKS: dict[str, type] = {".parquet": _Parquet, ".jsonl": _JsonLines, ".csv": _
 
 
 def safe_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet will run: text that begins like a formula is quoted with an apostrophe.
+    """A CSV cell that no spreadsheet will run: text that begins like a formula, and is no number, gets an apostrophe.
 
-    >>> safe_cell("=1+1"), safe_cell(-3.5), safe_cell("fine")
-    ("'=1+1", -3.5, 'fine')
+    >>> safe_cell("=1+1"), safe_cell("-3.5"), safe_cell("fine")
+    ("'=1+1", '-3.5', 'fine')
     """
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, list):
         value = "|".join(map(str, value))
     text = str(value).replace("\x00", "")
-    return "'" + text if text.startswith(_DANGEROUS) else text
+    return "'" + text if text.startswith(_DANGEROUS) and not _NUMBER.fullmatch(text) else text

@@ -25,7 +25,7 @@ import yaml
 from tutelage.errors import InputError
 from tutelage.evaluation.agreement import reading
 from tutelage.pipeline import charts, figures
-from tutelage.pipeline.folder import write_atomically
+from tutelage.pipeline.folder import Run, write_atomically
 
 if TYPE_CHECKING:
     import jinja2
@@ -73,6 +73,17 @@ def write_report(run: Path, *, texts: bool = True) -> Path:
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from None
     return target
+
+
+def publish(run: Run, *, texts: bool | None = None) -> Path:
+    """Write the report of a run, and remember whether it may quote texts; None: as it was written before.
+
+    Raises: InputError: see `write_report`.
+    """
+    shown = bool(run.stage("report").get("texts", True)) if texts is None else texts
+    path = write_report(run.path, texts=shown)
+    run.finish("report", texts=shown)
+    return path
 
 
 def read_metrics(run: Path) -> Metrics:

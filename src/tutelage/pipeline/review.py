@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from tutelage.errors import InputError
 from tutelage.methods.labelling.iptc import balanced_sample
 from tutelage.pipeline.annotate import labelled
-from tutelage.pipeline.folder import Run
+from tutelage.pipeline.folder import Run, write_atomically
 from tutelage.pipeline.predict import safe_cell
 
 
@@ -26,14 +27,15 @@ def write_review_sample(run: Run, path: str | Path, *, per_label: int = 18) -> i
     if target.exists():
         raise InputError(f"{target} exists and may hold somebody's answers; give another name")
     data = labelled(run)
-    codes = data.hard if data.hard.ndim == 1 else data.hard.argmax(axis=1)
+    codes = data.hard if data.hard.ndim == 1 else np.where(data.hard.any(axis=1), data.hard.argmax(axis=1), -1)
     rows = balanced_sample([str(code) for code in codes], per_label, seed=run.config.seed)
     rows = np.random.default_rng(run.config.seed).permutation(rows)
+    page = io.StringIO(newline="")
+    writer = csv.writer(page)
+    writer.writerow(["id", "text", "label", "label_2"])
+    writer.writerows([safe_cell(str(data.ids[row])), safe_cell(str(data.texts[row])), "", ""] for row in rows)
     try:
-        with target.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["id", "text", "label", "label_2"])
-            writer.writerows([safe_cell(str(data.ids[row])), safe_cell(str(data.texts[row])), "", ""] for row in rows)
+        write_atomically(target, page.getvalue().encode("utf-8", "replace"))
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror}") from None
     return len(rows)

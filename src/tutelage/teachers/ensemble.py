@@ -52,7 +52,9 @@ class EnsembleTeacher:
         """Annotations with the extra column `disagreement` (float32, in [0, 1]); texts that no member answered are absent."""
         with contextlib.ExitStack() as stack:
             book = ledger or stack.enter_context(Ledger(":memory:"))
-            book.describe(self.fingerprint, "teacher", {"name": self.name, "members": [m.fingerprint for m in self.members]})
+            book.describe(
+                self.fingerprint, "teacher", {"name": self.name, "members": [m.fingerprint for m in self.members]}
+            )
             for place, member in enumerate(self.members):
                 member.annotate(table, scheme, ledger=book, sample=sample, progress=self._share(place, progress))
             found = self.answered(table, scheme, book, sample=sample)

@@ -100,7 +100,9 @@ class HumanTeacher:
         for number, fields in self._rows:
             key = self._field(fields, "id") or self._field(fields, "text")
             if not key:
-                raise InputError(f"{self._title}, row {number}: neither {self._columns['id']!r} nor {self._columns['text']!r}")
+                raise InputError(
+                    f"{self._title}, row {number}: neither {self._columns['id']!r} nor {self._columns['text']!r}"
+                )
             names = self._labels(number, fields, scheme)
             if names is None:
                 continue
@@ -120,7 +122,9 @@ class HumanTeacher:
             review = Review(number, key, self._field(fields, "annotator"), labels, "discarded" if thrown else "ok")
             before = found.setdefault((key, review.annotator), review)
             if (before.labels, before.status) != (review.labels, review.status):
-                raise InputError(f"{self._title}: rows {before.row} and {number} give two different labels to {key[:60]!r}")
+                raise InputError(
+                    f"{self._title}: rows {before.row} and {number} give two different labels to {key[:60]!r}"
+                )
         return list(found.values())
 
     def _labels(self, number: int, fields: Mapping[str, object], scheme: LabelScheme) -> list[str] | None:
@@ -193,7 +197,11 @@ def blind_sample(
     The sample is balanced by the teacher's label, so its shares are not those of the pool: accuracy on it is no estimate of
     accuracy on the pool before it is weighted back.
     """
-    given = {row["id"]: row["label"] for row in labelled.select(["id", "label", "status"]).to_pylist() if row["status"] == "ok"}
+    given = {
+        row["id"]: row["label"]
+        for row in labelled.select(["id", "label", "status"]).to_pylist()
+        if row["status"] == "ok"
+    }
     rows = [place for place, key in enumerate(table["id"].to_pylist()) if given.get(key)]
     if not rows:
         raise InputError("there is no labelled text to take a sample of")

@@ -84,8 +84,12 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA secure_delete = ON")  # what `forget` deletes is overwritten
         self._db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        with self._write() as db:  # requests that a killed process left open may have been served: they keep their estimate
-            db.execute("UPDATE requests SET finished = ?, outcome = 'lost' WHERE finished IS NULL AND batch IS NULL", (now(),))
+        with (
+            self._write() as db
+        ):  # requests that a killed process left open may have been served: they keep their estimate
+            db.execute(
+                "UPDATE requests SET finished = ?, outcome = 'lost' WHERE finished IS NULL AND batch IS NULL", (now(),)
+            )
 
     def __enter__(self) -> Ledger:
         return self
@@ -137,7 +141,7 @@ class Ledger:
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ",".join("?" * len(part))
-            sql = f"SELECT {','.join(COLUMNS)} FROM answers WHERE teacher = ? AND prompt = ? AND sample = ? AND text IN ({marks})"  # noqa: S608
+            sql = f"SELECT {','.join(COLUMNS)} FROM answers WHERE teacher = ? AND prompt = ? AND sample = ? AND text IN ({marks})"
             for row in self._read(sql, [teacher, prompt, sample, *part]):
                 found[row[2]] = Answer.from_row(row)
         return found
@@ -175,7 +179,9 @@ class Ledger:
     ) -> int:  # fmt: skip
         """Write down a request before it is sent, with its estimated tokens and cost: -> its number."""
         with self._write() as db:
-            return _open(db, (teacher, prompt, text, sample, now(), tokens_in, tokens_out, cost, currency, request_hash, None))
+            return _open(
+                db, (teacher, prompt, text, sample, now(), tokens_in, tokens_out, cost, currency, request_hash, None)
+            )
 
     def close_request(
         self, number: int, outcome: str, *, tokens_in: int = 0, tokens_out: int = 0, cost: float | None = None,
@@ -226,7 +232,9 @@ class Ledger:
 
     def batches(self, teacher: str, prompt: str) -> list[tuple[str, str | None]]:
         """The batches that are not done: (key, the provider's id or None), oldest first."""
-        sql = "SELECT key, remote FROM batches WHERE teacher = ? AND prompt = ? AND state != 'done' ORDER BY created, key"
+        sql = (
+            "SELECT key, remote FROM batches WHERE teacher = ? AND prompt = ? AND state != 'done' ORDER BY created, key"
+        )
         return self._read(sql, [teacher, prompt])
 
     def batch_requests(self, key: str) -> dict[tuple[str, int], int]:
@@ -270,7 +278,7 @@ class Ledger:
         """
         where, values = ("WHERE teacher = ?", [teacher]) if teacher else ("", [])
         texts = self._read(
-            "WITH best AS (SELECT text, MAX(status = 'ok') AS good FROM answers " + where + " GROUP BY text),"  # noqa: S608
+            "WITH best AS (SELECT text, MAX(status = 'ok') AS good FROM answers " + where + " GROUP BY text),"
             " known AS (SELECT id, text, truncated FROM texts"
             "   UNION ALL SELECT text, text, 0 FROM best WHERE text NOT IN (SELECT text FROM texts)),"
             " seen AS (SELECT id, MAX(good) AS good, MAX(truncated) AS cut FROM known LEFT JOIN best USING (text) GROUP BY id)"
@@ -279,13 +287,15 @@ class Ledger:
         )
         total, answered, failed, truncated = texts[0]
         requests, tokens_in, tokens_out = self._read(
-            "SELECT COUNT(*), COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0) FROM requests " + where,  # noqa: S608
+            "SELECT COUNT(*), COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0) FROM requests " + where,
             values,
         )[0]
         costs = dict(
-            self._read("SELECT currency, SUM(cost) FROM requests " + where + " GROUP BY currency HAVING SUM(cost) > 0", values)  # noqa: S608
+            self._read(
+                "SELECT currency, SUM(cost) FROM requests " + where + " GROUP BY currency HAVING SUM(cost) > 0", values
+            )
         )
-        status = self._read("SELECT status, COUNT(*) FROM answers " + where + " GROUP BY status", values)  # noqa: S608
+        status = self._read("SELECT status, COUNT(*) FROM answers " + where + " GROUP BY status", values)
         single = len(costs) == 1
         return {
             "texts": total,
@@ -300,13 +310,15 @@ class Ledger:
             "tokens_in": tokens_in,
             "tokens_out": tokens_out,
             "status": dict(status),
-            "teachers": dict(self._read("SELECT teacher, COUNT(*) FROM answers " + where + " GROUP BY teacher", values)),  # noqa: S608
+            "teachers": dict(
+                self._read("SELECT teacher, COUNT(*) FROM answers " + where + " GROUP BY teacher", values)
+            ),
         }
 
     def verify(self) -> list[Answer]:
         """The answers whose digest does not match their content; empty when all is well."""
         with self._mutex:
-            rows = self._read(f"SELECT {','.join(COLUMNS)}, digest FROM answers")  # noqa: S608
+            rows = self._read(f"SELECT {','.join(COLUMNS)}, digest FROM answers")
         return [Answer.from_row(row) for row in rows if digest(row[:-1]) != row[-1]]
 
     def to_table(self, *, teacher: str | None = None, prompt: str | None = None) -> pa.Table:
@@ -316,7 +328,7 @@ class Ledger:
         where = "WHERE " + " AND ".join(f"answers.{name} = ?" for name in given) if given else ""
         columns = ",".join(f"answers.{name}" for name in COLUMNS)
         rows = self._read(
-            f"SELECT {columns}, COALESCE(texts.id, answers.text) FROM answers LEFT JOIN texts ON texts.text = answers.text "  # noqa: S608
+            f"SELECT {columns}, COALESCE(texts.id, answers.text) FROM answers LEFT JOIN texts ON texts.text = answers.text "
             f"{where} ORDER BY teacher, prompt, sample, 18",
             list(given.values()),
         )
@@ -394,7 +406,7 @@ def _insert(db: sqlite3.Connection, rows: Iterable[Answer], unless: str = "WHERE
     marks = ",".join("?" * (len(COLUMNS) + 1))
     updates = ",".join(f"{name} = excluded.{name}" for name in (*COLUMNS[4:], "digest"))
     db.executemany(
-        f"INSERT INTO answers ({','.join(COLUMNS)}, digest) VALUES ({marks}) "  # noqa: S608
+        f"INSERT INTO answers ({','.join(COLUMNS)}, digest) VALUES ({marks}) "
         f"ON CONFLICT (teacher, prompt, text, sample) DO UPDATE SET {updates} {unless}",
         [answer.to_row() for answer in stamped],
     )
@@ -402,5 +414,5 @@ def _insert(db: sqlite3.Connection, rows: Iterable[Answer], unless: str = "WHERE
 
 def _open(db: sqlite3.Connection, values: tuple[object, ...]) -> int:
     names = "teacher, prompt, text, sample, started, tokens_in, tokens_out, cost, currency, request_hash, batch"
-    cursor = db.execute(f"INSERT INTO requests ({names}) VALUES ({','.join('?' * len(values))})", values)  # noqa: S608
+    cursor = db.execute(f"INSERT INTO requests ({names}) VALUES ({','.join('?' * len(values))})", values)
     return int(cursor.lastrowid or 0)

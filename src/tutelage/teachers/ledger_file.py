@@ -30,7 +30,10 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise InputError(f"there is no ledger at {path}")
-    for option in ("mode=ro", "immutable=1"):  # the second for a folder where SQLite may not write its shared-memory file
+    for option in (
+        "mode=ro",
+        "immutable=1",
+    ):  # the second for a folder where SQLite may not write its shared-memory file
         address = f"{path.resolve().as_uri()}?{option}"
         db = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
         try:

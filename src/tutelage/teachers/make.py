@@ -49,7 +49,9 @@ def make_teacher(
     spec = spec.strip()
     limit = Budget.parse(budget) if budget else None
     if limit and "openai:" not in spec:
-        raise InputError(f"a budget is for teachers that cost money; {spec!r} costs nothing (a number of texts is --limit)")
+        raise InputError(
+            f"a budget is for teachers that cost money; {spec!r} costs nothing (a number of texts is --limit)"
+        )
     options = _Options(
         base_url, temperature, seed, timeout, max_tokens, max_words, votes, repairs, wire, explain, limit, price, concurrency,
         rpm, tpm, retry_failed, batch, prompt, calibrate, encoder_cache,
@@ -163,4 +165,3 @@ def _scoring(kind: str, name: str, options: _Options) -> Teacher:
 
 def _template(options: _Options) -> PromptTemplate:
     return PromptTemplate.from_file(options.prompt) if options.prompt else PromptTemplate()
-

@@ -145,7 +145,9 @@ class ZeroShotTeacher:
         with contextlib.ExitStack() as stack:
             book = ledger or stack.enter_context(Ledger(":memory:"))
             book.describe(teacher, "teacher", {"name": self.name, **self._description()})
-            book.describe(prompt, "prompt", {"scheme": scheme.name, "version": scheme.version, "phrases": self.phrases(scheme)})
+            book.describe(
+                prompt, "prompt", {"scheme": scheme.name, "version": scheme.version, "phrases": self.phrases(scheme)}
+            )
             book.register(pool.ids, pool.fingerprints, pool.truncated)
             held = book.get(teacher, prompt, pool.fingerprints, sample)
             todo = [(t, c) for t, c in dict(zip(pool.fingerprints, pool.texts, strict=True)).items() if t not in held]
@@ -159,7 +161,15 @@ class ZeroShotTeacher:
                 vectors = _unit(self._encoder.encode([content for _, content in batch]) - mean)
                 probs = self.probabilities(vectors @ labels.T, scheme)
                 book.put(
-                    Answer(teacher, prompt, text, sample, label=self._labels(row, scheme), probs=tuple(row.tolist()), cost=0.0)
+                    Answer(
+                        teacher,
+                        prompt,
+                        text,
+                        sample,
+                        label=self._labels(row, scheme),
+                        probs=tuple(row.tolist()),
+                        cost=0.0,
+                    )
                     for (text, _), row in zip(batch, probs, strict=True)
                 )
                 if progress:
@@ -187,7 +197,9 @@ class ZeroShotTeacher:
         if known is None:
             rows = np.random.default_rng(0).permutation(len(pool.texts))[:MOST_SAMPLE]
             mean = self._mean(self._encoder.encode([pool.texts[row] for row in rows]))
-            ledger.describe(key, "mean", {"encoder": self._encoder.fingerprint, "vector": [round(float(v), 7) for v in mean]})
+            ledger.describe(
+                key, "mean", {"encoder": self._encoder.fingerprint, "vector": [round(float(v), 7) for v in mean]}
+            )
             known = ledger.sources()[key]
         return np.asarray(known["vector"], np.float32)
 
@@ -206,7 +218,9 @@ class ZeroShotTeacher:
         """
         probs, labels = np.asarray(probs, float), np.asarray(labels)
         if labels.ndim == 1:
-            return replace(self, temperature=fit_temperature(self.temperature * np.log(np.maximum(probs, _TINY)), labels))
+            return replace(
+                self, temperature=fit_temperature(self.temperature * np.log(np.maximum(probs, _TINY)), labels)
+            )
         clipped = np.clip(probs, _TINY, 1 - _TINY)
         scores = self.threshold + self.temperature * np.log(clipped / (1 - clipped))
         temperature, threshold = _fit_sigmoid(scores, labels, self.temperature, self.threshold)

@@ -97,7 +97,9 @@ class Capabilities:
 class Transient(Exception):
     """A fault that may pass: 429, 5xx, time-out, cut connection. `sent`: the request may have been served, and billed."""
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None, sent: bool = False):
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, sent: bool = False
+    ):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
@@ -216,7 +218,9 @@ class OpenAIChat:
             raise InputError("the base URL must not hold a user or password: it is kept in the run's files")
         self._key = os.environ.get("OPENAI_API_KEY", "")
         if not self._key and self.base_url.startswith(OPENAI_URL.removesuffix("/v1")):
-            raise InputError("no key: set the environment variable OPENAI_API_KEY, or give --base-url of your own endpoint")
+            raise InputError(
+                "no key: set the environment variable OPENAI_API_KEY, or give --base-url of your own endpoint"
+            )
         self._refused: set[str] = set()
         self._top_logprobs = 20
         self._json_schema = True
@@ -290,7 +294,9 @@ class OpenAIChat:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             reason = " ".join(str(cause).split()) or type(cause).__name__
-            raise Transient(f"connection failed: {reason}", sent="connect" not in type(cause).__name__.lower()) from None
+            raise Transient(
+                f"connection failed: {reason}", sent="connect" not in type(cause).__name__.lower()
+            ) from None
         except (openai.OpenAIError, ValueError) as error:
             raise Transient(f"unreadable reply: {' '.join(str(error).split())[:200]}", sent=True) from None
         return self.read(data, body)
@@ -314,7 +320,12 @@ class OpenAIChat:
         return Reply(choices, tokens_in, tokens_out)
 
     def sort_fault(
-        self, status: int, detail: Mapping[str, object], message: str, headers: Mapping[str, str], body: Mapping[str, object]
+        self,
+        status: int,
+        detail: Mapping[str, object],
+        message: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, object],
     ) -> Exception:
         """Which of the four kinds of fault an error status is."""
         message = " ".join((str(detail.get("message") or "") or message or "no message").split())[:400]
@@ -376,7 +387,9 @@ def _choice(choice: Mapping[str, object]) -> Choice:
     except (TypeError, KeyError, ValueError, AttributeError):
         tokens = ()
     finish = choice.get("finish_reason")
-    return Choice(str(content or ""), finish if isinstance(finish, str) else None, str(refusal) if refusal else None, tokens)
+    return Choice(
+        str(content or ""), finish if isinstance(finish, str) else None, str(refusal) if refusal else None, tokens
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

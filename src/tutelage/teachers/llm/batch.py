@@ -148,7 +148,9 @@ async def _finish(chain: Chain, key: str, remote: str | None, todo: dict[Key, Jo
             raise fault  # nothing was answered, and more of the same would not be
     if batch.status == "failed":
         errors = (batch.errors.data if batch.errors else None) or []
-        raise InputError(f"the provider refused the batch {known}: {errors[0].message if errors else 'no reason given'}")
+        raise InputError(
+            f"the provider refused the batch {known}: {errors[0].message if errors else 'no reason given'}"
+        )
 
 
 def _record(chain: Chain, line: str, open_requests: dict[Key, int], todo: dict[Key, Job]) -> Exception | None:
@@ -211,7 +213,9 @@ async def _call(service: Service, call: Callable[[], Awaitable[T]]) -> T:
             return await call()
         except openai.APIStatusError as error:
             detail = error.body if isinstance(error.body, dict) else {}
-            sorted_ = model.sort_fault(error.status_code, detail, error.message, dict(error.response.headers.items()), {})
+            sorted_ = model.sort_fault(
+                error.status_code, detail, error.message, dict(error.response.headers.items()), {}
+            )
             if not isinstance(sorted_, Transient):
                 raise (sorted_ if isinstance(sorted_, InputError | Paused) else InputError(str(sorted_))) from None
             fault = sorted_

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tutelage.errors import InputError
 from tutelage.teachers.llm.data import Message
 
+
 @dataclass(frozen=True)
 class Price:
     """Cost of a million tokens in and of a million tokens out."""

@@ -24,7 +24,8 @@ Wire = Literal["names", "ids"]
 
 _THINKING = re.compile(r"^.*</think>", re.DOTALL | re.IGNORECASE)
 _REFUSAL = re.compile(
-    r"^\W*(i'?m sorry|sorry|i can(?:no|')t|i am (?:unable|not able)|i'm (?:unable|not able)|i won'?t|as an ai)\b", re.IGNORECASE
+    r"^\W*(i'?m sorry|sorry|i can(?:no|')t|i am (?:unable|not able)|i'm (?:unable|not able)|i won'?t|as an ai)\b",
+    re.IGNORECASE,
 )
 _BARE = re.compile(
     r"^(?:the\s+)?(?:(?:best|correct|right|most fitting)\s+)?"
@@ -107,7 +108,10 @@ class OutputSpec:
             value = f"[{value}, …]"
             what = f"a list of {what}" + ("" if self.ids else " each")
         quote = '"quote": "<words>", ' if self.explain else ""
-        lines = [f'Answer with one JSON object and nothing else: {{{quote}"{self.key}": {value}}}', f"where {value} is {what}."]
+        lines = [
+            f'Answer with one JSON object and nothing else: {{{quote}"{self.key}": {value}}}',
+            f"where {value} is {what}.",
+        ]
         if self.explain:
             lines.append('"quote" is a short passage of the text, word for word, that decides the label.')
         return "\n".join(lines)

@@ -203,7 +203,9 @@ class HFChat:
     def _template(self) -> Callable[[list[dict[str, str]]], str] | None:
         if not getattr(self._tokenizer, "chat_template", None):
             return None
-        return lambda messages: self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return lambda messages: self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
 
     def score(self, messages: Sequence[Message], prefill: str, candidates: Sequence[str]) -> tuple[np.ndarray, int]:
         """log p(candidate | messages, prefill): (K,), and the tokens of the prompt."""
@@ -240,7 +242,9 @@ class HFChat:
         if cache is None or kept < len(seen):  # keep what the two prompts share for the next one
             fresh = DynamicCache(config=self._model.config)
             if kept:
-                self._model(input_ids=torch.tensor([tokens[:kept]], device=self._device), past_key_values=fresh, use_cache=True)
+                self._model(
+                    input_ids=torch.tensor([tokens[:kept]], device=self._device), past_key_values=fresh, use_cache=True
+                )
             self._prefix = (tokens[:kept], fresh) if seen else (list(tokens), None)
             cache = fresh
         cache = copy.deepcopy(cache)

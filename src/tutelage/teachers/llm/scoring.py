@@ -35,7 +35,12 @@ class ScoringTeacher:
     """
 
     def __init__(
-        self, model: ScoringModel, *, template: PromptTemplate | None = None, max_words: int = 512, calibrate: bool = True
+        self,
+        model: ScoringModel,
+        *,
+        template: PromptTemplate | None = None,
+        max_words: int = 512,
+        calibrate: bool = True,
     ) -> None:
         self.model = model
         self.template = template or PromptTemplate()
@@ -69,7 +74,9 @@ class ScoringTeacher:
         with contextlib.ExitStack() as stack:
             book = ledger or stack.enter_context(Ledger(":memory:"))
             book.describe(self.fingerprint, "teacher", {"name": self.name, **self.model.description})
-            book.describe(prompt, "prompt", {"template": self.template.body, "scheme": scheme.name, "labels": list(scheme.names)})
+            book.describe(
+                prompt, "prompt", {"template": self.template.body, "scheme": scheme.name, "labels": list(scheme.names)}
+            )
             book.register(pool.ids, pool.fingerprints, pool.truncated)
             held = book.get(self.fingerprint, prompt, pool.fingerprints, sample)
             todo = {t: c for t, c in zip(pool.fingerprints, pool.texts, strict=True) if t not in held}
@@ -81,7 +88,14 @@ class ScoringTeacher:
                 probs, tokens = scorer(content)
                 best = scheme.names[int(probs.argmax())]
                 answer = Answer(
-                    teacher, prompt, text, sample, label=(best,), probs=tuple(probs.tolist()), tokens_in=tokens, cost=0.0
+                    teacher,
+                    prompt,
+                    text,
+                    sample,
+                    label=(best,),
+                    probs=tuple(probs.tolist()),
+                    tokens_in=tokens,
+                    cost=0.0,
                 )
                 book.put([answer])
                 done += 1

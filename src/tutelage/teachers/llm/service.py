@@ -274,7 +274,9 @@ class Service:
     async def _after_fault(self, text: str, fault: Transient, attempts: int) -> None:
         """Decide what a fault means, and wait before the next attempt."""
         if fault.retry_after is not None and fault.retry_after > LONGEST_WAIT:
-            raise Paused(f"{fault}; it asks to wait {fault.retry_after:.0f} s. All answers are kept: run the same command later")
+            raise Paused(
+                f"{fault}; it asks to wait {fault.retry_after:.0f} s. All answers are kept: run the same command later"
+            )
         down = f"no answer from {self.model.name}: {fault}. All answers so far are kept: run the same command when it is back"
         if fault.status == 429:
             self._refusals += 1
@@ -371,4 +373,3 @@ def run_async(main: Coroutine[object, object, T]) -> T:
 def _hash(request: Request) -> str:
     content = json.dumps([list(request.messages), request.schema, request.n], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-

@@ -85,7 +85,9 @@ class LLMTeacher:
         retry_failed: bool = False, batch: bool = False, poll: float = 30.0, clock: Clock | None = None, seed: int | None = None,
     ) -> None:  # fmt: skip
         if votes < 1 or repairs < 0 or max_words < 1:
-            raise InputError(f"votes and max_words must be at least 1, repairs at least 0; got {votes}, {max_words}, {repairs}")
+            raise InputError(
+                f"votes and max_words must be at least 1, repairs at least 0; got {votes}, {max_words}, {repairs}"
+            )
         if batch and not isinstance(model, OpenAIChat):
             raise InputError(f"{model.name} has no batch interface")
         if budget:
@@ -117,7 +119,12 @@ class LLMTeacher:
 
     def prompt_fingerprint(self, scheme: LabelScheme) -> str:
         return fingerprint(
-            {"template": self.template.fingerprint, "scheme": scheme.fingerprint, "wire": self.wire, "explain": self.explain}
+            {
+                "template": self.template.fingerprint,
+                "scheme": scheme.fingerprint,
+                "wire": self.wire,
+                "explain": self.explain,
+            }
         )
 
     def annotate(

@@ -1,0 +1,7 @@
+"""How a teacher changes because of its student, and what is noticed where the two differ."""
+
+from __future__ import annotations
+
+from tutelage.feedback.disagreement import disagreement
+
+__all__ = ["disagreement"]

@@ -1,0 +1,308 @@
+"""The contract of every student: scikit-learn's, with hard or soft labels, texts of any container, and a folder on disk.
+
+A tier says how to learn (`_fit`), what it thinks (`_proba`) and what to keep (`_state`, `_restore`); everything a user
+touches is here, so that all tiers check, name and store things alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+
+from tutelage.errors import InputError
+from tutelage.students import artifact
+from tutelage.students.artifact import Json
+from tutelage.students.inputs import Labels, Texts, Weights, as_targets, as_texts, as_weights, with_class_weight
+from tutelage.students.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from tutelage.data.labels import LabelScheme
+
+
+class Examples(NamedTuple):
+    """What a tier learns from: N texts, targets (N, K) float32 in [0, 1], weights (N,) float64.
+
+    `weights` are the sample weights times the class weights; `mass` (N,) are the sample weights alone, for what depends on
+    the texts and not on the labels.
+    """
+
+    texts: pa.ChunkedArray
+    targets: np.ndarray
+    weights: np.ndarray
+    mass: np.ndarray
+
+    def rows(self, mask: np.ndarray) -> Examples:
+        """The examples of a mask (N,)."""
+        return Examples(self.texts.filter(pa.array(mask)), self.targets[mask], self.weights[mask], self.mass[mask])
+
+
+class State(NamedTuple):
+    """What a tier keeps beside its parameters: numbers for config.json, arrays for model.safetensors."""
+
+    config: dict[str, Json]
+    arrays: dict[str, np.ndarray]
+
+
+class Student(ClassifierMixin, BaseEstimator, ABC):
+    """Base of the tiers; see `NgramClassifier` for the arguments that all share (classes, multi, class_weight, seed).
+
+    Fitted attributes: classes_ (K,): the labels in the order of the probabilities; scheme_, provenance_: what was saved
+    with it, or None.
+    """
+
+    tier: ClassVar[str]
+    classes_: np.ndarray
+    thresholds_: np.ndarray | None = None
+    scheme_: LabelScheme | None = None
+    provenance_: dict[str, Json] | None = None
+
+    @abstractmethod
+    def _fit(self, train: Examples, dev: Examples | None) -> None: ...
+
+    @abstractmethod
+    def _proba(self, texts: pa.ChunkedArray) -> np.ndarray: ...
+
+    @abstractmethod
+    def _state(self, folder: Path) -> State: ...
+
+    @abstractmethod
+    def _restore(self, state: State, folder: Path) -> None: ...
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Size of what prediction needs, in bytes (a shared encoder not counted)."""
+
+    def fit(
+        self,
+        texts: Texts,
+        y: Labels,
+        sample_weight: Weights | None = None,
+        *,
+        dev: tuple[Texts, Labels] | None = None,
+    ) -> Self:
+        """Learn from N texts.
+
+        Args:
+            texts: list, Series or Arrow array; a null is the empty text.
+            y: (N,) names or integers, (N, K) soft labels, or with `multi` indicators or sets of names.
+            sample_weight: (N,) not negative; a row of weight 2 counts as that row twice.
+            dev: texts and labels on which choices are made (shrinkage, epochs); without it a seeded share of the training
+                rows is held out for the choice and then learned from too.
+
+        Raises: InputError: see `tutelage.students.inputs`.
+        """
+        rows = self._as_texts(texts)
+        classes, targets = as_targets(y, getattr(self, "classes", None), len(rows), multi=self._multi)
+        mass = as_weights(sample_weight, len(rows))
+        weights = with_class_weight(mass, targets, classes, getattr(self, "class_weight", None))
+        train = Examples(rows, targets, weights, mass)
+        if not weights.all():
+            train = train.rows(weights > 0)
+        held = None
+        if dev is not None:
+            dev_rows = self._as_texts(dev[0])
+            _, dev_targets = as_targets(dev[1], classes.tolist(), len(dev_rows), multi=self._multi)
+            held = Examples(dev_rows, dev_targets, np.ones(len(dev_rows)), np.ones(len(dev_rows)))
+        self.classes_ = classes
+        self.scheme_ = self.provenance_ = None
+        with one_blas_thread():
+            self._fit(train, held)
+        return self
+
+    def predict_proba(self, texts: Texts) -> np.ndarray:
+        """Probabilities (N, K) float32 in the order of `classes_`; rows sum to one unless `multi`.
+
+        Raises: NotFittedError: before `fit`; InputError: texts that are none.
+        """
+        self._check_fitted()
+        rows = self._as_texts(texts)
+        if len(rows) == 0:
+            return np.zeros((0, len(self.classes_)), np.float32)
+        return self._proba(rows)
+
+    def predict(self, texts: Texts) -> np.ndarray:
+        """The likeliest label of each text (N,); with `multi` a matrix (N, K) of 0 and 1: probability at least a half."""
+        probs = self.predict_proba(texts)
+        return self.decide(probs).astype(np.int64) if self._multi else self.classes_[probs.argmax(1)]
+
+    def decide(self, probs: np.ndarray) -> np.ndarray:
+        """Which labels probabilities (N, K) stand for: (N, K) bool with `multi`, else positions (N,).
+
+        With `multi` a label is given from its threshold on: a half, unless `tune_thresholds` has found better ones.
+        """
+        if not self._multi:
+            return probs.argmax(1)
+        return probs >= (0.5 if self.thresholds_ is None else self.thresholds_)
+
+    def tune_thresholds(self, probs: np.ndarray, targets: np.ndarray) -> Self:
+        """Set each label's threshold to where its F1 is best: probabilities (N, K) of texts not learned from, 0/1 (N, K).
+
+        A rare label seldom reaches a probability of a half, however right the order of the texts is. A label without a
+        positive text keeps a half.
+
+        Raises: InputError: shapes that differ, or a student with one label a text.
+        """
+        if not self._multi:
+            raise InputError("thresholds are for students with several labels a text (multi=True)")
+        if probs.shape != targets.shape or probs.shape[1:] != (len(self.classes_),):
+            raise InputError(f"need two arrays (N, {len(self.classes_)}); got {probs.shape} and {targets.shape}")
+        thresholds = np.full(len(self.classes_), 0.5, np.float32)
+        for k in range(len(thresholds)):
+            order = np.argsort(-probs[:, k], kind="stable")
+            right = np.cumsum(targets[order, k] > 0)
+            if len(right) and right[-1]:
+                f1 = 2 * right / (np.arange(1, len(right) + 1) + right[-1])
+                last = int(f1.argmax())
+                following = probs[order[last + 1], k] if last + 1 < len(order) else 0.0
+                thresholds[k] = (probs[order[last], k] + following) / 2
+        self.thresholds_ = thresholds
+        return self
+
+    def predict_table(
+        self, table: pa.Table, text: str = "text", *, label: str = "label", confidence: str = "confidence"
+    ) -> pa.Table:
+        """The table with two more columns: the label, and the probability (float32) that it is right.
+
+        With `multi` the label is a list (possibly empty), and its confidence the product over all classes of
+        max(p, 1 - p): the chance that the whole set is right if the labels are independent.
+
+        Raises: InputError: no column `text`, or the new columns are there already (name them with `label=`).
+        """
+        self._check_fitted()
+        if text not in table.column_names:
+            raise InputError(f"the table has no column {text!r}; it has {', '.join(table.column_names)}")
+        for name, option in ((label, "label"), (confidence, "confidence")):
+            if name in table.column_names:
+                raise InputError(f"the table already has a column {name!r}: choose another name with {option}=")
+        probs = self.predict_proba(table[text])
+        names = pa.array(self.classes_.tolist())
+        if self._multi:
+            row, column = np.nonzero(self.decide(probs))
+            offsets = np.searchsorted(row, np.arange(len(probs) + 1)).astype(np.int32)
+            labels = pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(column)))
+            sure = np.maximum(probs, 1 - probs).prod(1)
+        else:
+            labels, sure = names.take(pa.array(probs.argmax(1))), probs.max(1, initial=0.0)
+        return table.append_column(label, labels).append_column(confidence, pa.array(sure, pa.float32()))
+
+    def save(
+        self,
+        folder: str | Path,
+        scheme: LabelScheme | None = None,
+        provenance: Mapping[str, object] | None = None,
+    ) -> Path:
+        """Write the student as a folder (see `tutelage.students.artifact`) that `load` restores to the bit.
+
+        Raises: InputError: the folder cannot be written, the scheme has other labels; NotFittedError: before `fit`.
+        """
+        self._check_fitted()
+        scheme = scheme or self.scheme_
+        if scheme is not None and list(scheme.names) != self.classes_.tolist():
+            raise InputError(
+                f"the scheme {scheme.name!r} has other labels than the student: give fit classes=scheme.names"
+            )
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write the student to {path}: {error.strerror or error}") from None
+        config, arrays = self._state(path)
+        head: dict[str, Json] = {"tier": self.tier, "classes": self.classes_.tolist(), "params": self._plain_params()}
+        if self.thresholds_ is not None:
+            head["thresholds"] = self.thresholds_.tolist()
+        return artifact.write(
+            path,
+            {**head, "state": config},
+            arrays,
+            scheme=scheme.model_dump(mode="json") if scheme is not None else None,
+            provenance=provenance if provenance is not None else self.provenance_,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """A student from its folder. Raises: InputError: damaged, of another tier, or not a student; one line says which."""
+        path = artifact.check(folder)
+        config = artifact.read_config(path, cls.tier)
+        params, classes, state = config.get("params"), config.get("classes"), config.get("state")
+        known = set(cls._get_param_names())
+        if not isinstance(params, dict) or not set(params) <= known or not isinstance(state, dict):
+            raise InputError(f"{path / 'config.json'}: unknown parameters or no state")
+        if not isinstance(classes, list) or len(classes) < 2 or len({type(c) for c in classes}) != 1:
+            raise InputError(f"{path / 'config.json'}: classes must be a list of at least two names or integers")
+        student = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
+        student.classes_ = np.asarray(classes)
+        named = params.get("class_weight")
+        if isinstance(named, dict):  # JSON keys are strings, labels need not be
+            student.set_params(class_weight={c: named[str(c)] for c in classes if str(c) in named})
+        if student.classes_.dtype.kind not in "Uib" or len(np.unique(student.classes_)) != len(classes):
+            raise InputError(f"{path / 'config.json'}: classes must be distinct names or integers")
+        student._restore(State(state, artifact.read_arrays(path)), path)
+        thresholds = config.get("thresholds")
+        if thresholds is not None:
+            if not isinstance(thresholds, list) or len(thresholds) != len(classes):
+                raise InputError(f"{path / 'config.json'}: thresholds must be one number a class")
+            student.thresholds_ = np.asarray(thresholds, np.float32)
+            if not ((student.thresholds_ >= 0) & (student.thresholds_ <= 1)).all():
+                raise InputError(f"{path / 'config.json'}: thresholds must be in [0, 1]")
+        if (path / "scheme.json").is_file():
+            from tutelage.data.labels import LabelScheme
+
+            student.scheme_ = LabelScheme.from_dict(
+                artifact.read_json(path / "scheme.json"), where=str(path / "scheme.json")
+            )
+        if (path / "provenance.json").is_file():
+            student.provenance_ = artifact.read_json(path / "provenance.json")
+        return student
+
+    @property
+    def _multi(self) -> bool:
+        return bool(getattr(self, "multi", False))
+
+    def _as_texts(self, texts: Texts) -> pa.ChunkedArray:
+        return as_texts(texts)
+
+    def _plain_params(self) -> dict[str, Json]:
+        """Parameters as JSON; a tier replaces those that are objects."""
+        return self._json(self.get_params(deep=False))
+
+    @staticmethod
+    def _json(params: Mapping[str, object]) -> dict[str, Json]:
+        return {name: _plain(value) for name, value in params.items()}
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(f"this {type(self).__name__} has not learned anything yet: call fit first")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classes_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.classifier_tags.multi_label = self._multi
+        return tags
+
+
+def _plain(value: object) -> Json:
+    """numpy and tuples as JSON has them."""
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"a parameter of type {type(value).__name__} cannot be saved")

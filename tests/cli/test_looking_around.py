@@ -1,0 +1,140 @@
+"""Help, versions, label schemes, doctor; and that none of it is slow."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.pipeline.corpora import environment
+
+VERBS = (
+    "distill",
+    "demo",
+    "annotate",
+    "train",
+    "evaluate",
+    "report",
+    "export",
+    "predict",
+    "ledger",
+    "doctor",
+    "labels",
+)
+HEAVY = ("torch", "transformers", "sklearn", "numba", "pandas", "openai", "altair", "datasets")
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules, file=sys.__stderr__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    return set(done.stderr.split())
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    loaded = modules_after("import tutelage")
+    assert not loaded & {*HEAVY, "numpy", "pydantic", "pyarrow", "scipy", "typer"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = modules_after(
+        "sys.argv = ['tutelage', '--help']\nfrom tutelage.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    )
+    assert not loaded & {*HEAVY, "numpy", "pydantic", "pyarrow", "scipy"}
+
+
+def test_every_verb_explains_itself_without_loading_anything() -> None:
+    code = (
+        "import sys\nfrom tutelage.cli import main\n"
+        f"for verb in {VERBS!r}:\n"
+        "    sys.argv = ['tutelage', verb, '--help']\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        assert not end.code, verb\n"
+        "assert 'numpy' not in sys.modules and 'torch' not in sys.modules"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime - before.ru_utime < len(VERBS) * 0.4
+    assert done.stdout.count("Usage: tutelage") == len(VERBS)
+
+
+def test_version(cli: Cli) -> None:
+    import tutelage
+
+    assert cli("--version").out.strip() == tutelage.__version__
+
+
+def test_the_exit_codes_are_documented(cli: Cli) -> None:
+    shown = cli("--help").out
+    for code in ("0 done", "2 bad input", "3 paused", "4 refused", "130 Ctrl-C"):
+        assert code in " ".join(shown.split())
+
+
+def test_an_unknown_option_is_a_usage_error(cli: Cli) -> None:
+    done = cli("distill", "x", "--lables", "y")
+    assert done.code == 2
+    assert "--lables" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_module_and_script_are_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "--version"], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.strip()
+
+
+def test_a_scheme_that_is_shown_can_be_loaded_again(cli: Cli, tmp_path: Path) -> None:
+    from tutelage.data.labels import LabelScheme
+
+    file = tmp_path / "iptc.yaml"
+    file.write_text(cli("labels", "show", "iptc").out)
+    assert LabelScheme.from_file(file) == LabelScheme.load("iptc")
+    assert cli("labels", "show", "iptc", "--json").data["name"] == "iptc"
+    assert "- weather" in cli("labels", "show", "iptc", "--prompt").out
+
+
+def test_a_template_is_sound_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "labels.yaml"
+    assert cli("labels", "template", file).code == 0
+    assert "3 labels" in cli("labels", "check", file).out
+    before = file.read_text()
+    done = cli("labels", "template", file)
+    assert (done.code, "exists" in done.line) == (2, True)
+    assert file.read_text() == before
+
+
+def test_check_warns_of_labels_without_definitions(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "bare.json"
+    file.write_text(json.dumps(["a", "b"]))
+    assert len(cli("labels", "check", file, "--json").data["warnings"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("labels: [one]", "at least two labels"),
+        ("labels: [x, X]", "labels, entry 2"),
+        ("labels: [a, '']", "entry 2"),
+        ("{", "YAML"),
+    ],
+)
+def test_an_unsound_scheme_is_one_line(cli: Cli, tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(content)
+    done = cli("labels", "check", file)
+    assert done.code == 2
+    assert says in done.line
+    assert "wrong.yaml" in done.line
+
+
+def test_doctor_says_what_is_there(cli: Cli) -> None:
+    facts = cli("doctor", "--json").data
+    assert set(facts["extras"]) == {"encoder", "hub", "onnx", "llama", "ray"}
+    assert facts["device"].startswith(("cpu", "cuda"))
+    assert "extras" not in cli("doctor").out

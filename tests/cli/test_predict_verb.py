@@ -1,0 +1,179 @@
+"""`tutelage predict`: every row that goes in with a text comes out with a label, in order, or nothing comes out at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.pipeline.corpora import MULTI, SCHEME, environment, jsonl, rows, said
+from tutelage.students import NgramClassifier
+
+ROWS = rows(60, seed=4)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    taught = rows(90)
+    model = NgramClassifier(classes=list(SCHEME.names)).fit([r["text"] for r in taught], [r["topic"] for r in taught])
+    return model.save(tmp_path_factory.mktemp("student") / "s", SCHEME, {"max_words": 512})
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    return jsonl(tmp_path / "new.jsonl", ROWS)
+
+
+def records(file: Path) -> list[dict[str, object]]:
+    match file.suffix:
+        case ".parquet":
+            return pq.read_table(file).to_pylist()
+        case ".jsonl":
+            return [json.loads(line) for line in file.read_text().splitlines()]
+        case _:
+            with file.open(newline="") as stream:
+                return list(csv.DictReader(stream, delimiter="\t" if file.suffix == ".tsv" else ","))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "csv", "tsv"])
+def test_all_columns_and_the_order_are_kept(cli: Cli, student: Path, texts: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"out.{ending}"
+    done = cli("predict", student, texts, "--out", out, "--batch-rows", 7)
+    assert done.code == 0, done.err
+    assert "60 rows labelled" in done.err
+    found = records(out)
+    assert [row["id"] for row in found] == [row["id"] for row in ROWS]
+    assert list(found[0]) == ["id", "text", "topic", "label", "confidence"]
+    right = sum(row["label"] == row["topic"] for row in found)
+    assert right >= 57
+    assert all(1 / 3 <= float(str(row["confidence"])) <= 1 for row in found)
+
+
+def test_standard_input_to_standard_output(cli: Cli, student: Path) -> None:
+    done = cli("predict", student, "-", stdin="goal match striker\nrain gale frost\n")
+    assert [json.loads(line)["label"] for line in done.out.splitlines()] == ["sport", "weather"]
+    done = cli("predict", student, stdin=json.dumps({"n": 1, "text": "vote cabinet ballot"}))
+    assert json.loads(done.out) | {"confidence": 0} == {
+        "n": "1", "text": "vote cabinet ballot", "label": "politics", "confidence": 0,
+    }  # fmt: skip
+
+
+def test_below_the_threshold_it_abstains(cli: Cli, student: Path, texts: Path, tmp_path: Path) -> None:
+    cli("predict", student, texts, "--out", tmp_path / "all.jsonl")
+    done = cli("predict", student, texts, "--out", tmp_path / "sure.jsonl", "--threshold", 0.7)
+    sure = [float(str(row["confidence"])) >= 0.7 for row in records(tmp_path / "all.jsonl")]
+    assert [row["label"] is not None for row in records(tmp_path / "sure.jsonl")] == sure
+    assert f"{60 - sum(sure)} below the threshold" in done.err
+    nothing = cli("predict", student, texts, "--out", tmp_path / "none.csv", "--threshold", 1.0)
+    assert nothing.code == 0
+    assert cli("predict", student, texts, "--threshold", "1.5").code == 2
+
+
+def test_bad_rows_are_skipped_with_their_reasons_or_stop_it(cli: Cli, student: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(b'{"text": "goal match"}\n{"text": ""}\n{"text": "\xff"}\nnonsense\n{"text": "rain"}\n')
+    done = cli("predict", student, file, "--out", tmp_path / "out.csv")
+    assert done.code == 0
+    assert "3 bad rows skipped (1 empty, 1 invalid_utf8, 1 bad_json)" in " ".join(done.err.split())
+    assert len(records(tmp_path / "out.csv")) == 2
+    strict = cli("predict", student, file, "--out", tmp_path / "strict.csv", "--strict")
+    assert (strict.code, "row 2" in strict.line) == (2, True)
+    assert not list(tmp_path.glob("*strict*"))
+
+
+def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(cli: Cli, student: Path, tmp_path: Path) -> None:
+    risky = ["=cmd|'/C calc'!A0 goal", "+rain gale", "-vote cabinet", "@SUM(A1) match", "\tgoal", "fine goal"]
+    cells = [{"text": text, "n": "-3.5", "m": "+1e5"} for text in risky]
+    cli("predict", student, jsonl(tmp_path / "risky.jsonl", cells), "--out", tmp_path / "out.csv")
+    found = records(tmp_path / "out.csv")
+    assert [row["text"] for row in found] == ["'" + text for text in risky[:5]] + ["fine goal"]
+    assert {(row["n"], row["m"]) for row in found} == {("-3.5", "+1e5")}, "numbers are harmless and stay numbers"
+
+
+def test_a_column_of_the_same_name_is_not_overwritten(cli: Cli, student: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "l.jsonl", [{"text": "goal", "label": "mine"}])
+    done = cli("predict", student, source, "--out", tmp_path / "o.parquet")
+    assert (done.code, "'label'" in done.line) == (2, True)
+    assert not list(tmp_path.glob("*o.parquet*"))
+
+
+def test_a_file_may_be_labelled_in_place(cli: Cli, student: Path, texts: Path) -> None:
+    assert cli("predict", student, texts, "--out", texts).code == 0
+    assert len(records(texts)) == 60
+
+
+@pytest.mark.parametrize(
+    ("out", "says"), [("o.xlsx", "ending must be"), ("missing/o.csv", "No such file"), (".", "ending must be")]
+)
+def test_places_that_cannot_be_written(
+    cli: Cli, student: Path, texts: Path, tmp_path: Path, out: str, says: str
+) -> None:
+    done = cli("predict", student, texts, "--out", tmp_path / out)
+    assert (done.code, says in done.line) == (2, True)
+
+
+def test_what_is_there_stays_when_it_fails_half_way(cli: Cli, student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("precious\n")
+    good = [{"text": f"goal {i}"} for i in range(2000)]
+    source = jsonl(tmp_path / "long.jsonl", [*good, {"text": ""}])
+    done = cli("predict", student, source, "--out", out, "--strict", "--batch-rows", 100)
+    assert (done.code, "row 2001" in done.line) == (2, True)
+    assert out.read_text() == "precious\n"
+    assert {file.name for file in tmp_path.iterdir()} == {"out.jsonl", "long.jsonl"}
+
+
+def test_parquet_keeps_types_and_goes_through_a_pipe(student: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"text": ["goal match", "rain gale"], "n": pa.array([1, 2], pa.int16())}), source)
+    done = subprocess.run(
+        [sys.executable, "-m", "tutelage", "predict", student, source, "--format", "parquet"],
+        capture_output=True, env=environment(), check=True,
+    )  # fmt: skip
+    table = pq.read_table(pa.BufferReader(done.stdout))
+    assert table.schema.field("n").type == pa.int16()
+    assert table["label"].to_pylist() == ["sport", "weather"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(student: Path, tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "many.jsonl", [{"text": f"goal match {i}"} for i in range(20_000)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tutelage", "predict", student, source, "-q", "--batch-rows", "500"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_several_labels_a_text(cli: Cli, tmp_path: Path) -> None:
+    taught = rows(90)
+    both = [f"{a['text']} {b['text']}" for a, b in pairwise(taught)]
+    texts = [r["text"] for r in taught] + both
+    model = NgramClassifier(classes=list(MULTI.names), multi=True).fit(texts, [said(text) for text in texts])
+    folder = model.save(tmp_path / "m", MULTI)
+    source = jsonl(tmp_path / "t.jsonl", [{"text": text} for text in texts[:100]])
+    for ending in ("jsonl", "parquet", "csv"):
+        done = cli("predict", folder, source, "--out", tmp_path / f"o.{ending}", "--threshold", 0.5)
+        assert done.code == 0, done.err
+    lists, columns, cells = (records(tmp_path / f"o.{e}") for e in ("jsonl", "parquet", "csv"))
+    assert [r["label"] for r in lists] == [r["label"] for r in columns]
+    assert [(r["label"] or "").split("|") if r["label"] else [] for r in cells] == [r["label"] or [] for r in lists]
+    assert any(len(r["label"] or []) == 2 for r in lists)
+
+
+def test_no_student_there(cli: Cli, tmp_path: Path, texts: Path) -> None:
+    done = cli("predict", tmp_path / "nothing", texts)
+    assert (done.code, "nothing" in done.line) == (2, True)
