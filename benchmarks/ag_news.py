@@ -25,7 +25,9 @@ from tutelage.data.split import group_split
 from tutelage.evaluation.agreement import alpha
 from tutelage.evaluation.classification import dummy, macro_f1, macro_f1_difference
 from tutelage.evaluation.cost import texts_per_second
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, choose, fit, predicted
+from tutelage.pipeline.choose import choose
+from tutelage.pipeline.labelled import Labelled, predicted
+from tutelage.pipeline.learn import Recipe, Vectors, fit
 from tutelage.pipeline.train import dev_folds
 from tutelage.teachers.zero_shot import ZeroShotTeacher
 

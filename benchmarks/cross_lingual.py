@@ -16,7 +16,9 @@ from tutelage.data.labels import LabelScheme
 from tutelage.data.sources import demo_corpus
 from tutelage.data.split import group_split
 from tutelage.evaluation.classification import macro_f1
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, choose, fit, predicted
+from tutelage.pipeline.choose import choose
+from tutelage.pipeline.labelled import Labelled, predicted
+from tutelage.pipeline.learn import Recipe, Vectors, fit
 from tutelage.pipeline.train import dev_folds
 from tutelage.teachers.zero_shot import ZeroShotTeacher
 

@@ -8,9 +8,8 @@
 | stacked runs against the same runs alone: accuracy | ≤ 0.3 points |
 | digits, 100 pictures, 5 seeds: distillation (T = 4) against labels alone | ≥ 4 points, 5 of 5 seeds |
 
-On the signals a step is about a millisecond, and there the dozen small operations of any divergence are seen, whoever
-writes the
-loop: the second ratio is printed for both networks beside the hand-written one, and gated where a step does some work.
+On the signals a step is about a millisecond, and there the dozen small operations of any divergence are seen, whoever writes
+the loop: the second ratio is printed for both networks beside the hand-written one, and gated where a step does some work.
 
 Times are those of an undisturbed step (tenth percentile over interleaved rounds, batch 64, one thread). The
 hand-written loop of the third question shares no code with the package: its own order, its own loss.

@@ -10,7 +10,7 @@ The command line prints that line and ends with the error's exit code; anything 
 | 2 | bad input: file, option, scheme, key, missing extra |
 | 3 | paused: the run is whole and resumes with the same command (budget spent, endpoint down) |
 | 4 | refused: people disagree with the teacher too much to distil from it |
-| 130 | interrupted by Ctrl-C; the run resumes |
+| 130 | interrupted by Ctrl-C; a run resumes |
 | 141 | the reader of our output has gone (a broken pipe) |
 """
 
@@ -39,6 +39,12 @@ class Paused(TutelageError):
     """The run stopped with everything kept: the same command goes on from here."""
 
     exit_code = 3
+
+
+class Interrupted(TutelageError):
+    """Ctrl-C, where there is more to say than that a run resumes."""
+
+    exit_code = 130
 
 
 class Refused(TutelageError):

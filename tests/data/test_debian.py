@@ -30,6 +30,15 @@ def test_texts_lose_the_name_and_the_paragraph_marks(tmp_path: Path) -> None:
     assert len(set(table["split"].to_pylist())) == 1, "packages of one source are never torn apart"
 
 
+def test_a_part_is_the_same_for_a_seed(tmp_path: Path) -> None:
+    names = [f"p{n}" for n in range(20)]
+    columns = {name: [f"{name} {n}" for n in range(20)] for name in ("source", "section", "synopsis", "description")}
+    pq.write_table(pa.table({"name": names, **columns}), tmp_path / FILE)
+    one, again, other = (debian_packages(tmp_path / FILE, limit=5, seed=seed)["id"].to_pylist() for seed in (0, 0, 1))
+    assert len(one) == 5
+    assert one == again != other
+
+
 def test_names_with_signs_are_words_too() -> None:
     assert without("use G++ and g++-12, not ++g", "g++") == "use and -12, not ++g"
 

@@ -312,7 +312,7 @@ def test_a_damaged_page_of_a_parquet_file_is_a_fault_of_the_file(tmp_path: Path)
 
 def test_batches_are_small_where_texts_are_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tutelage.data.tables.BATCH_BYTES", 10_000_000)
-    monkeypatch.setattr("tutelage.data.corpus.BATCH_BYTES", 10_000_000)
+    monkeypatch.setattr("tutelage.data.columns.BATCH_BYTES", 10_000_000)
     texts = [chr(97 + i % 26) * 100_000 for i in range(300)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False, compression="none")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -126,6 +127,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from tests.data.counting_encoder import counting
 from pathlib import Path
+from typing import ClassVar
 start = int(sys.argv[3])
 encoder, _ = counting(Path(sys.argv[2]))
 for lot in range(8):
@@ -223,3 +225,50 @@ def test_fingerprints_name_the_encoder_and_depend_on_its_files(tmp_path: Path) -
     assert len(marks) == 6
     (tmp_path / "model" / "README.md").write_text("words about it")
     assert SentenceEncoder(str(tmp_path / "model")).fingerprint in marks
+
+
+class Weights:
+    """A backend that counts how often it was loaded."""
+
+    loads: ClassVar[list[str]] = []
+
+    def __init__(self, name: str) -> None:
+        self.loads.append(name)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        return np.ones((len(texts), 3), np.float32)
+
+
+def test_encoders_of_one_model_share_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.data.encoder._SentenceTransformers", Weights)
+    monkeypatch.setattr("tutelage.data.encoder.find_spec", lambda name: name)
+    Weights.loads.clear()
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("weights")
+
+    def encoded(folder: Path) -> SentenceEncoder:
+        encoder = SentenceEncoder(str(folder), cache=tmp_path / "vectors.sqlite")
+        encoder.encode([f"text {len(Weights.loads)}"])
+        return encoder
+
+    encoded(folders[0])
+    kept = encoded(folders[0])  # the weights that were loaded last stay when no encoder has them
+    encoded(folders[1])
+    encoded(folders[0])  # and others as long as an encoder has them
+    assert Weights.loads == [str(folders[0]), str(folders[1])]
+    encoded(folders[1])
+    assert len(Weights.loads) == 3, "nothing else is kept in memory"
+    before = kept.fingerprint
+    (folders[0] / "model.safetensors").write_text("other weights")
+    after = encoded(folders[0])
+    assert len(Weights.loads) == 4, "a model that has changed on disk is another one"
+    assert (kept.fingerprint, after.fingerprint != before) == (before, True)
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("6,3", 6), ("", 2), ("many", 2), ("0", 1)])
+def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, said: str, threads: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert SentenceEncoder("use-multilingual").threads == threads
+    assert SentenceEncoder("use-multilingual", threads=3).threads == 3

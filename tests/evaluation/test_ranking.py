@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tutelage.errors import InputError
-from tutelage.evaluation.ranking import hit_at_k, mrr, ndcg, recall_at_k
+from tutelage.evaluation.ranking import ap_lift, ap_lift_resampled, hit_at_k, mrr, ndcg, recall_at_k
 
 GRADES = arrays(np.int64, (3, 6), elements=st.integers(0, 3))
 SCORES = arrays(np.int64, (3, 6), elements=st.integers(-100, 100), unique=True).map(lambda a: a / 7)
@@ -87,3 +87,37 @@ def test_ndcg_is_scikit_learn_s_with_exponential_gains(scores: np.ndarray, grade
 def test_refusals(scores: object, relevance: object, k: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         recall_at_k(scores, relevance, k)  # type: ignore[arg-type]
+
+
+@given(arrays(np.int64, 30, elements=st.integers(0, 5)), arrays(np.bool_, 30))
+def test_lift_is_scikit_learns_average_precision_over_the_share_of_relevant_items(scores, relevance) -> None:
+    from sklearn.metrics import average_precision_score
+
+    if not relevance.any():
+        with pytest.raises(InputError, match="something relevant"):
+            ap_lift(scores, relevance)
+        return
+    expected = average_precision_score(relevance, scores) / relevance.mean()
+    assert ap_lift(scores, relevance) == pytest.approx(expected)
+
+
+def test_a_constant_score_has_lift_one_in_every_resample() -> None:
+    relevance = np.arange(20) < 5
+    assert np.allclose(ap_lift_resampled(np.zeros(20), relevance, resamples=50), 1)
+
+
+def test_a_resample_is_the_lift_of_the_items_drawn() -> None:
+    from tutelage.evaluation.bootstrap import draws
+
+    rng = np.random.default_rng(0)
+    scores, relevance = rng.integers(0, 9, 40), rng.random(40) < 0.3
+    (weights,) = draws(40, resamples=20, seed=3)
+    drawn = [np.repeat(np.arange(40), row.astype(int)) for row in weights]
+    expected = [ap_lift(scores[items], relevance[items]) for items in drawn]
+    assert np.allclose(ap_lift_resampled(scores, relevance, resamples=20, seed=3), expected)
+    assert np.isnan(ap_lift_resampled([1.0, 2.0], [0, 1], resamples=50)).any(), "nothing relevant was drawn"
+
+
+def test_lift_refuses_a_score_that_is_no_number() -> None:
+    with pytest.raises(InputError, match="item 1"):
+        ap_lift([1.0, np.nan], [1, 0])

@@ -122,6 +122,7 @@ def test_all_containers_are_one(make, texts, labels):
         pl.Series(texts),
         pa.array(texts),
         pa.array(texts, pa.large_string()),
+        pa.array(texts, pa.string_view()),
         pa.array(["off", *texts]).slice(1),
         pa.chunked_array([texts[:5], [], texts[5:]]),
         pa.array(texts).dictionary_encode(),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from tutelage.data.encoder import SentenceEncoder
 from tutelage.errors import InputError
 from tutelage.students import EmbeddingClassifier, EncoderClassifier, StaticClassifier, load_student
 from tutelage.students.encoder import epochs_for_size
@@ -105,6 +106,20 @@ def test_a_table_of_words_serves_many_students(texts, labels):
     for y in (labels, ["a", "b"] * 9):
         StaticClassifier(table=table, C=1.0).fit(texts, y)
     assert asked == [len({word for text in texts for word in text.split()})]
+
+
+def test_the_rarest_words_are_not_asked_about():
+    asked: list[str] = []
+    texts = ["often"] * 60 + ["seldom"] * 38 + ["once", "single"]
+    distil_tokens(lambda words: (asked.extend(words), np.eye(len(words)))[1], texts, dims=2)
+    assert asked == ["often", "seldom"]
+
+
+def test_no_word_is_asked_about_twice_where_vectors_are_kept(texts, labels, tmp_path, monkeypatch):
+    student = StaticClassifier("use-multilingual", C=10.0, dims=16, cache=tmp_path / "vectors.sqlite")
+    first = student.fit(texts, labels).predict_proba(texts)
+    monkeypatch.setattr(SentenceEncoder, "_backend", None)
+    assert np.array_equal(student.fit(texts, labels).predict_proba(texts), first)
 
 
 def test_words_that_were_not_distilled_say_nothing(texts, labels):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 
+import numba
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.students import features, kernels, tokens, unicode
+from tutelage.students import NgramClassifier, compiled, features, table_kernels, text_kernels, tokens, unicode
 from tutelage.students.features import Grams
-from tutelage.students.ngram_training import lanes
+from tutelage.students.table_kernels import lanes
 
 GRAMS = [Grams(True, None), Grams(False, None), Grams(True, (2, 4)), Grams(False, (1, 3))]
 
@@ -78,23 +79,31 @@ def test_numbers_are_the_references(rows, grams, large, before, after, cut):
         assert numbers[bounds[i] : bounds[i + 1]].tolist() == reference(row, grams)
 
 
-@settings(max_examples=60, deadline=None)
-@given(rows=st.lists(raw, min_size=1, max_size=5), classes=st.sampled_from([1, 4, 5, 16, 17, 40]), wide=st.booleans())
-def test_sums_are_sums_of_known_rows(rows, classes, wide):
-    grams = Grams(True, None)
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(raw, min_size=1, max_size=5),
+    grams=st.sampled_from(GRAMS),
+    classes=st.sampled_from([1, 4, 5, 16, 17, 40]),
+    wide=st.booleans(),
+    placed=st.booleans(),
+)
+def test_sums_are_sums_of_known_rows(rows, grams, classes, wide, placed):
     rng = np.random.default_rng(classes)
     limit = 32767 if wide else 127
-    table = rng.integers(-limit, limit, (1024, lanes(classes))).astype(np.int16 if wide else np.int8)
+    table = rng.integers(-limit, limit, (300 if placed else 1024, lanes(classes))).astype(np.int16 if wide else np.int8)
+    place = rng.integers(0, 300, 1024).astype(np.int32) if placed else None
     named = [np.array(reference(row, grams), np.uint64) for row in rows]
     learned = np.unique(np.concatenate(named))[::2]
     known = features.filter_of(learned)
     got = features.summed(
-        pa.chunked_array([string_array(list(rows), large=False)]), grams, known, None, table,
+        pa.chunked_array([string_array(list(rows), large=False)]), grams, known, place, table,
         lambda totals, counts: np.column_stack([totals, counts]), 1,
     )  # fmt: skip
     for numbers, result in zip(named, got, strict=True):
         kept = numbers[features.is_known(numbers, known)]
-        assert result[:-1].tolist() == table[features.rows_of(kept, 10)].astype(np.int64).sum(0).tolist()
+        where = features.rows_of(kept, 10)
+        expected = table[where if place is None else place[where]].astype(np.int64).sum(0)
+        assert result[:-1].tolist() == expected.tolist()
         assert result[-1] == len(kept)
 
 
@@ -155,6 +164,11 @@ def test_spans_point_at_the_original_text():
     assert found == ["Die", "Die", "ÄRZTE", "Die ÄRZTE", "東", "ÄRZTE, 東", "京", "東京"]
 
 
+def test_the_lowest_bits_tell_words_pairs_and_characters_apart():
+    kinds = [f.number & 3 if f.number & 1 == 0 else 1 for f in tokens.features("ab cd", chars=(1, 1))]
+    assert kinds == [1, 0, 2, 2, 1, 0, 2, 2]
+
+
 def test_character_grams_stay_inside_words_and_know_their_edges():
     grams = [("abc"[f.start : f.end], f.number) for f in tokens.features("abc", pairs=False, chars=(1, 2))]
     assert [text for text, _ in grams] == ["abc", "a", "b", "c", "ab", "bc"]
@@ -182,12 +196,22 @@ def test_letters_fold_as_str_lower_does():
 
 
 def test_compiled_code_is_kept_in_a_private_folder_when_nothing_else_can_be_written(monkeypatch, tmp_path):
-    monkeypatch.setattr(kernels.numba.config, "CACHE_DIR", "")
-    monkeypatch.setattr(kernels.os, "access", lambda *_: False)
-    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert kernels._cache()
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiled.os, "access", lambda *_: False)
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert compiled._cache()
     private = next(tmp_path.iterdir())
     assert private.stat().st_mode & 0o777 == 0o700
     private.chmod(0o777)
-    monkeypatch.setattr(kernels.numba.config, "CACHE_DIR", "")
-    assert not kernels._cache()  # others could plant code there
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+    assert not compiled._cache()  # others could plant code there
+
+
+def test_a_kernel_is_compiled_anew_when_the_code_that_it_is_built_on_changes(tmp_path):
+    student = NgramClassifier(C=1.0).fit(["a", "b"], [0, 1])
+    assert student.predict(["b"]).tolist() == [1]
+    keys = {signature[-1] for signature in table_kernels.sum_rows.signatures}
+    assert keys == {numba.types.Omitted(text_kernels.SOURCE)}
+    file = tmp_path / "module.py"
+    numbers = [compiled.source_code(str(file)) for text in ("x = 1", "x = 2") if file.write_text(text)]
+    assert numbers[0] != numbers[1]

@@ -10,6 +10,7 @@ from tutelage.errors import InputError
 from tutelage.students import NgramClassifier, features, tokens
 from tutelage.students import ngram_training as training
 from tutelage.students.linear import softmax
+from tutelage.students.ngram_design import design
 from tutelage.students.quantise import quantise
 
 
@@ -44,7 +45,7 @@ def test_it_predicts_what_the_equation_says():
     for text in [*texts[:5], "", "nothing known here", "k1x1 k1x1"]:
         numbers = np.array([f.number for f in tokens.features(text)], np.uint64)
         known = numbers[features.is_known(numbers, student.known_)]
-        total = student.table_[features.rows_of(known, student._bits)].astype(np.int64).sum(0)[:5]
+        total = student.table_[features.rows_of(known, student.table_bits)].astype(np.int64).sum(0)[:5]
         logits = total * student.scale_ / np.sqrt(max(1, len(known))) + student.bias_
         assert np.allclose(student.predict_proba([text])[0], softmax(logits[None])[0], atol=1e-6)
 
@@ -55,7 +56,7 @@ def test_the_gradient_is_the_losss(multi, rank):
     targets = np.eye(4, dtype=np.float32)[y]
     numbers, bounds = features.feature_numbers(pa.chunked_array([texts]), features.Grams(True, None), 1)
     weights = np.linspace(0.5, 2, 40)
-    problem = training.Problem(training.design(numbers, bounds, weights), targets, multi=multi, rank=rank, workers=1)
+    problem = training.Problem(design(numbers, bounds, weights), targets, multi=multi, rank=rank, workers=1)
     rng = np.random.default_rng(0)
     start = problem.start(weights, 0).astype(np.float64)
     x = start + rng.normal(0, 0.1, start.size)
@@ -65,9 +66,10 @@ def test_the_gradient_is_the_losss(multi, rank):
     assert (up - down) / 2e-2 == pytest.approx(float(gradient @ direction), rel=2e-3, abs=1e-4)
 
 
-def test_contributions_sum_to_the_logit():
+@pytest.mark.parametrize("options", [{}, {"chars": (2, 3)}, {"rank": 2}, {"pairs": False, "precision": "int16"}])
+def test_contributions_sum_to_the_logit(options):
     texts, y = make_texts(200, 4)
-    student = NgramClassifier(C=5.0).fit(texts, y)
+    student = NgramClassifier(C=5.0, **options).fit(texts, y)
     probs = student.predict_proba(texts[:1])[0].astype(np.float64)
     logits = []
     for label in student.classes_:
@@ -128,6 +130,42 @@ def test_many_labels_a_text():
     student = NgramClassifier(multi=True, classes=list(range(80)), C=30.0).fit(texts, targets)
     found = student.predict_proba(texts).argsort(1)[:, -2:]
     assert np.mean([{a, (a + 1) % 80} == set(pair) for a, pair in zip(y, found.tolist(), strict=True)]) > 0.8
+
+
+def test_with_several_labels_the_likeliest_is_explained():
+    texts, y = make_texts(300, 3)
+    student = NgramClassifier(C=5.0, multi=True, classes=[0, 1, 2]).fit(texts, np.eye(3)[y])
+    why = student.explain("w1 k2x3")
+    assert (why.label, why.contributions[0].text) == (2, "k2x3")
+    assert student.predict_proba(["w1 k2x3"])[0, 2] == pytest.approx(1 / (1 + np.exp(-why.logit)), abs=1e-5)
+
+
+def test_a_pair_counts_half_of_a_word_or_its_characters():
+    numbers, bounds = features.feature_numbers(pa.chunked_array([["ab cd"] * 3]), features.Grams(True, (1, 1)), 1)
+    found = design(numbers, bounds, np.ones(3))
+    kind = {"word": numbers[0], "pair": numbers[5], "characters": numbers[2]}
+    value = {
+        name: found.value[found.slots == features.rows_of(np.array([n]), found.bits)][0] for name, n in kind.items()
+    }
+    assert value["word"] == value["characters"] == pytest.approx(2 * value["pair"])
+
+
+def test_passes_are_counted(monkeypatch):
+    calls = []
+    objective = training.Problem.objective
+    monkeypatch.setattr(training.Problem, "objective", lambda *args: calls.append(1) or objective(*args))
+    texts, y = make_texts(200, 3)
+    student = NgramClassifier().fit(texts, y)
+    assert student.passes_ == len(calls) > 10
+
+
+def test_a_list_of_one_finds_out_how_sure_the_student_may_be():
+    texts, y = make_texts(600, 3)
+    y = np.where(np.random.default_rng(5).random(600) < 0.3, (y + 1) % 3, y)  # a teacher that is wrong in three of ten
+    plain, judged = (NgramClassifier(C=C, tol=1e-9, precision="int16").fit(texts, y) for C in (0.05, [0.05]))
+    assert (plain.predict(texts) == judged.predict(texts)).mean() > 0.99
+    sure = [student.predict_proba(texts).max(1).mean() for student in (plain, judged)]
+    assert sure[0] < sure[1] == pytest.approx(0.7, abs=0.1)
 
 
 def test_words_nobody_learned_say_nothing():

@@ -297,3 +297,10 @@ def test_a_table_without_ids_or_texts_is_refused() -> None:
         Pool.of(pa.table({"id": ["1"]}))
     with pytest.raises(InputError, match="row 1 of the table has no text"):
         Pool.of(pa.table({"id": ["1", "2"], "text": ["a", None]}))
+
+
+def test_ids_and_texts_of_any_type_are_strings() -> None:
+    texts = pa.chunked_array([pa.array([b"caf\xc3\xa9", b"\xff"])])
+    assert Pool.of(pa.table({"id": [1, 2], "text": texts})).texts == ["café", "\ufffd"]
+    named = pa.table({"id": pa.array([b"a", b"b"]), "text": pa.array(["x", "x"]).dictionary_encode()})
+    assert (Pool.of(named).ids, Pool.of(named).texts) == (["a", "b"], ["x", "x"])

@@ -18,45 +18,34 @@ and skipped, or raises with `strict`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from tutelage.data.columns import TEXT_COLUMNS as TEXT_COLUMNS
+from tutelage.data.columns import Columns, readable, row_groups
+from tutelage.data.parts import Part
 from tutelage.data.readers import Row, raw_rows
-from tutelage.data.tables import (
-    BATCH_BYTES,
-    as_strings,
-    column_faults,
-    is_columnar,
-    is_plain,
-    is_string,
-    mended,
-    table_batches,
-    table_schema,
-)
+from tutelage.data.tables import as_strings, column_faults, is_columnar, is_plain, mended, table_batches, table_schema
 from tutelage.data.text import MAX_TEXT_BYTES, as_text, fault, text_id
 from tutelage.errors import InputError
-
-TEXT_COLUMNS = ("text", "content", "body", "document", "comment", "sentence", "description", "message", "title")
-"""Where the text is looked for when no column is named, in this order, letter case aside."""
-
-_HEAD = 1000  # rows that are looked at to learn the columns of a source without a schema
 
 
 @dataclass(frozen=True)
 class Reject:
     """A row that is not used. `row` counts from 1 as an editor shows it (lines for text formats, rows for tables).
 
-    `reason` is one of empty, too_long, nul_bytes, invalid_utf8, not_text, bad_json, bad_csv, duplicate_id.
+    `reason` is one of empty, too_long, nul_bytes, invalid_utf8, not_text, bad_json, bad_csv, duplicate_id; `source` is the
+    file where several are read as one.
     """
 
     row: int
     id: str | None
     reason: str
+    source: str | None = None
 
 
 OnReject = Callable[[Reject], None]
@@ -100,7 +89,7 @@ def read_texts(
     schema = pa.schema([(name, pa.string()) for name in ("id", "text", *keep)])
     batches: list[pa.RecordBatch] = []
     seen: set[str] = set()
-    for piece in _pieces(source, text, id, keep, 8192, everything=False):
+    for piece in _pieces(Part(source, text), id, keep, 8192, everything=False):
         if not piece.batch.num_rows:
             tally.add(0, piece.rejects)
             continue
@@ -129,7 +118,7 @@ def read_texts(
 
 
 def stream_texts(
-    source: str | Path | pa.Table,
+    source: str | Path | pa.Table | Part,
     *,
     text: str | None = None,
     batch_rows: int = 8192,
@@ -141,7 +130,8 @@ def stream_texts(
     The text column's name is in `batch.schema.metadata[b"text"]`; bad rows are reported and left out. Parquet and Arrow
     columns keep their types, but that texts come as plain strings, not as dictionaries, views or bytes; other formats give
     strings (nested values as JSON), and their columns are those that the first 1,000 rows have. A batch has at most
-    `batch_rows` rows, fewer where texts are long.
+    `batch_rows` rows, fewer where texts are long. A `Part` brings its own `text`, and may be without any row; its rows are
+    numbered from 1.
 
     >>> [b.num_rows for b in stream_texts(pa.table({"text": ["a", None, "b"]}), batch_rows=2)]
     [1, 1]
@@ -150,12 +140,14 @@ def stream_texts(
     """
     if batch_rows < 1:
         raise InputError(f"batch_rows must be at least 1; got {batch_rows}")
-    tally = _Tally(_where(source), strict, on_reject)
-    for piece in _pieces(source, text, None, {}, batch_rows, everything=True):
+    part = source if isinstance(source, Part) else Part(source, text)
+    tally = _Tally(_where(part.source), strict, on_reject)
+    for piece in _pieces(part, None, {}, batch_rows, everything=True):
         tally.add(piece.batch.num_rows, piece.rejects)
         if piece.batch.num_rows:
             yield piece.batch.replace_schema_metadata({b"text": piece.text.encode()})
-    tally.check()
+    if part is not source:
+        tally.check()
 
 
 @dataclass(frozen=True)
@@ -184,10 +176,7 @@ class _Tally:
             self.first = self.first or reject.row
             self.bad[reject.reason] += 1
             if self.strict:
-                row = f"row {reject.row}" + (f" (id {reject.id})" if reject.id else "")
-                raise InputError(
-                    f"{self.where}: {row}: {_EXPLAIN[reject.reason]} (without --strict the row is counted and skipped)"
-                )
+                raise bad_row(self.where, reject)
             if self.on_reject:
                 self.on_reject(reject)
 
@@ -201,6 +190,12 @@ class _Tally:
         raise InputError(
             f"{self.where}: none of its {self.bad.total()} rows is usable: {reasons} (the first is row {self.first})"
         )
+
+
+def bad_row(where: str, reject: Reject) -> InputError:
+    """The error that a bad row is with `strict`."""
+    row = f"row {reject.row}" + (f" (id {reject.id})" if reject.id else "")
+    return InputError(f"{where}: {row}: {_EXPLAIN[reject.reason]} (without --strict the row is counted and skipped)")
 
 
 _EXPLAIN = {
@@ -227,34 +222,19 @@ def _filled(ids: Sequence[str | None], texts: pa.Array) -> list[str]:
     return [key or made[row] for row, key in enumerate(ids)]
 
 
-def _pieces(
-    source: str | Path | pa.Table,
-    text: str | None,
-    id: str | None,
-    keep: Mapping[str, str],
-    rows: int,
-    *,
-    everything: bool,
-) -> Iterator[_Piece]:
-    """A source in pieces of at most `rows` rows; with all columns, or only those that are asked for."""
-    read = _column_pieces if is_columnar(source) else _row_pieces
-    return read(source, text, id, keep, rows, everything)
+def _pieces(part: Part, id: str | None, keep: Mapping[str, str], rows: int, *, everything: bool) -> Iterator[_Piece]:
+    """A part in pieces of at most `rows` rows; with all columns, or only those that are asked for."""
+    return (_column_pieces if is_columnar(part.source) else _row_pieces)(part, id, keep, rows, everything)
 
 
 def _column_pieces(
-    source: str | Path | pa.Table,
-    text: str | None,
-    id: str | None,
-    keep: Mapping[str, str],
-    rows: int,
-    everything: bool,
+    part: Part, id: str | None, keep: Mapping[str, str], rows: int, everything: bool
 ) -> Iterator[_Piece]:
-    schema = table_schema(source)
-    strings = {field.name for field in schema if is_string(field.type)}
-    text, id = _choose(schema.names, strings, _where(source), text, id, keep)
-    wanted = None if everything else _wanted(text, id, keep)
+    columns = Columns.of_schema(table_schema(part.source))
+    text, id = columns.choose(_where(part.source), part.text, id, keep)
+    wanted = part.columns if everything else _wanted(text, id, keep)
     start = 1
-    for batch in table_batches(source, rows, wanted):
+    for batch in table_batches(part.source, rows, wanted, part.start, part.stop):
         numbers = range(start, start + batch.num_rows)
         start += batch.num_rows
         bad = column_faults(batch.column(text))
@@ -271,41 +251,19 @@ def _column_pieces(
         yield _Piece(mended(batch), numbers, rejects, text, id)
 
 
-def _row_pieces(
-    source: str | Path | pa.Table,
-    text: str | None,
-    id: str | None,
-    keep: Mapping[str, str],
-    rows: int,
-    everything: bool,
-) -> Iterator[_Piece]:
-    names: list[str] = []
+def _row_pieces(part: Part, id: str | None, keep: Mapping[str, str], rows: int, everything: bool) -> Iterator[_Piece]:
+    names: Sequence[str] = []
     column = key = None
-    for group in _groups(raw_rows(source), rows):
-        head = [fields for _, fields in group[:_HEAD] if isinstance(fields, dict)]
+    for group in row_groups(raw_rows(part.source, part.start, part.stop), rows):
+        head = readable(group)
         if column is None and head:
-            names = list(dict.fromkeys(chain.from_iterable(head)))
-            strings = {name for fields in head for name, value in fields.items() if isinstance(value, str)}
-            column, key = _choose(names, strings, _where(source), text, id, keep)
-            if not everything:
-                names = _wanted(column, key, keep)
+            columns = Columns.of_rows(head)
+            if part.columns is not None:
+                columns = Columns(part.columns, columns.strings)
+            column, key = columns.choose(_where(part.source), part.text, id, keep)
+            names = columns.names if everything else _wanted(column, key, keep)
         for start in range(0, len(group), rows):
             yield _piece(group[start : start + rows], names, column, key)
-
-
-def _groups(stream: Iterator[Row], rows: int) -> Iterator[list[Row]]:
-    """Rows in groups of `rows`, the first large enough to learn the columns from; a group of long texts ends earlier."""
-    group: list[Row] = []
-    wanted, size = max(rows, _HEAD), 0
-    for row in stream:
-        group.append(row)
-        if isinstance(row[1], dict):
-            size += sum(len(value) for value in row[1].values() if isinstance(value, str))
-        if len(group) >= wanted or size >= BATCH_BYTES:
-            yield group
-            group, wanted, size = [], rows, 0
-    if group:
-        yield group
 
 
 def _piece(group: Sequence[Row], names: Sequence[str], column: str | None, key: str | None) -> _Piece:
@@ -327,31 +285,3 @@ def _piece(group: Sequence[Row], names: Sequence[str], column: str | None, key: 
 
 def _wanted(text: str, id: str | None, keep: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(name for name in (text, id, *keep.values()) if name is not None))
-
-
-def _choose(
-    names: Sequence[str],
-    strings: Collection[str],
-    where: str,
-    text: str | None,
-    id: str | None,
-    keep: Mapping[str, str],
-) -> tuple[str, str | None]:
-    """The columns of text and id, from all names and the names of columns that hold strings."""
-    listing = ", ".join(map(str, names)) or "none"
-    for role, column in (("text", text), ("id", id), *keep.items()):
-        if column is not None and column not in names:
-            raise InputError(f"{where} has no column {column!r} (asked for as {role}); it has: {listing}")
-    if text is None:
-        known = [(name.lower() in TEXT_COLUMNS, name in strings, name) for name in names if name != id]
-        fitting = [name for named, string, name in known if named and string] or [n for named, _, n in known if named]
-        text = min(fitting, key=lambda name: TEXT_COLUMNS.index(name.lower()), default=None)
-    if text is None:
-        taken = {id, "id", *keep.values()}
-        others = [name for name in names if name in strings and name not in taken]
-        if len(others) != 1:
-            raise InputError(f"{where}: which column holds the text? Name it with --text COLUMN; columns: {listing}")
-        text = others[0]
-    if id is None:
-        id = next((name for name in ("id", *names) if name.lower() == "id" and name in names and name != text), None)
-    return text, id

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tutelage.data.split import hash_split
@@ -21,11 +23,13 @@ _TEXTS = ("synopsis", "description")
 _COLUMNS = ("name", "source", "section", *_TEXTS)
 
 
-def debian_packages(path: str | Path) -> pa.Table:
+def debian_packages(path: str | Path, limit: int | None = None, seed: int = 0) -> pa.Table:
     """Packages with both texts: `id` (name), `source`, `section`, `synopsis`, `description`, `split` (by source).
 
     The paragraph marks of the index are taken out of descriptions. A package's own name is taken out of its texts, because
     it would give away which description belongs to which synopsis.
+
+    Args: limit: a random part of so many packages, the same for a seed.
 
     Raises: InputError: no such file, or one without these columns.
     """
@@ -36,7 +40,11 @@ def debian_packages(path: str | Path) -> pa.Table:
     if missing := set(_COLUMNS) - set(file.schema_arrow.names):
         raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}")
     table = file.read(columns=list(_COLUMNS))
-    rows = [row for row in table.to_pylist() if row["synopsis"] and row["description"]]
+    whole = pc.and_(pc.not_equal(table["synopsis"], ""), pc.not_equal(table["description"], ""))
+    table = table.filter(whole)
+    if limit is not None:
+        table = table.take(np.random.default_rng(seed).permutation(len(table))[:limit])
+    rows = table.to_pylist()
     columns = {name: [row[name] for row in rows] for name in ("source", "section")}
     for name in _TEXTS:
         columns[name] = [without(row[name].replace(" . ", " "), row["name"]) for row in rows]

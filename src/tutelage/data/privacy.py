@@ -5,18 +5,20 @@ exist, so that not every long number is a bank card. Every span has a degree r i
 probability: 1.0 identifies a person or opens a door, less is less. What no rule knows is not found: these functions
 reduce risk and prove nothing.
 
+Rules in the order in which they are tried, each on what the earlier ones left:
+
 | kind | what | degree |
 |---|---|---|
 | email | addresses | 1.0 |
+| name | entries of the roster, whole words in any case | 1.0 |
 | iban | bank accounts whose checksum is right | 1.0 |
+| ip | IPv4 addresses | 0.9 |
+| date | numeric dates; and, after handles, years from 1900 to 2099 | 0.3 |
 | card | 13 to 19 digits whose checksum is right (Luhn) | 1.0 |
 | phone | a number with + or in at least three groups, 9 to 15 digits | 1.0 |
-| name | entries of the roster, whole words in any case | 1.0 |
 | key | 8 or more letters and digits mixed: tokens, order numbers, plates | 0.9 |
-| ip | IPv4 addresses | 0.9 |
-| number | 4 or more digits, also spelled one by one ("4 8 1 5") | 0.9 |
 | handle | @somebody | 0.8 |
-| date | numeric dates and years from 1900 to 2099 | 0.3 |
+| number | 4 or more digits, also spelled one by one ("4 8 1 5") | 0.9 |
 """
 
 from __future__ import annotations
@@ -107,9 +109,12 @@ _RULES = (
 
 _PLACEHOLDER = re.compile(r"\[[A-Z]+_\d+\]")
 
+_TAKEN = "\0"
+"""Stands for a character that an earlier rule has: no rule matches it."""
+
 
 def find_pii(text: str, roster: Collection[str] | None = None, *, kinds: Collection[str] | None = None) -> list[Span]:
-    """Private spans of a text, in order, none overlapping; where rules compete, the earlier row of the table has it.
+    """Private spans of a text, in order, none overlapping.
 
     Args: roster: names of people and whatever else must not leave; kinds: only these (default: all).
 
@@ -121,18 +126,20 @@ def find_pii(text: str, roster: Collection[str] | None = None, *, kinds: Collect
     >>> find_pii("Ada Lovelace wrote it in 1843.", roster=["ada lovelace"])
     [Span(start=0, end=12, kind='name', degree=1.0), Span(start=25, end=29, kind='number', degree=0.9)]
     """
-    rules = [*_roster_rule(roster), *_RULES]
+    rules = [_RULES[0], *_roster_rule(roster), *_RULES[1:]]
     known = {rule.kind for rule in _RULES} | {"name"}
     if kinds is not None and not set(kinds) <= known:
         raise InputError(f"unknown kind {sorted(set(kinds) - known)[0]!r}; there are {', '.join(sorted(known))}")
     taken: list[Span] = []
-    covered = bytearray(len(text))
+    rest = text
     for kind, degree, pattern, check in rules:
-        for match in pattern.finditer(text):
-            start, end = match.span()
-            if covered.find(1, start, end) < 0 and check(match.group()):
-                covered[start:end] = b"\1" * (end - start)
-                taken.append(Span(start, end, kind, degree))
+        left, end = [], 0
+        for match in pattern.finditer(rest):
+            if check(match.group()):
+                left += [rest[end : match.start()], _TAKEN * len(match.group())]
+                end = match.end()
+                taken.append(Span(match.start(), end, kind, degree))
+        rest = "".join([*left, rest[end:]])
     return sorted((s for s in taken if kinds is None or s.kind in kinds), key=lambda span: span.start)
 
 
@@ -177,6 +184,18 @@ def mask_pii(
     return Masked("".join([*pieces, text[end:]]), held)
 
 
+def without_spans(text: str, spans: Sequence[Span]) -> str:
+    """The text with a space in the place of every span; spans in order, none overlapping, as `find_pii` gives them.
+
+    >>> text = "write to ada@x.org, code 4815"
+    >>> without_spans(text, find_pii(text))
+    'write to  , code  '
+    """
+    ends = [0, *(span.end for span in spans)]
+    starts = [*(span.start for span in spans), len(text)]
+    return " ".join(text[end:start] for end, start in zip(ends, starts, strict=True))
+
+
 def unmask_pii(text: str, originals: Mapping[str, str]) -> str:
     """Put the originals back.
 
@@ -204,17 +223,23 @@ def shield_targets(
     probabilities: np.ndarray,
     degree: np.ndarray | Sequence[float],
     *,
+    multi: bool = False,
     tau_max: float = 20.0,
     noise: float = 1.0,
+    floor: float = 1e-3,
     seed: int = 0,
 ) -> np.ndarray:
     """A teacher's class probabilities, softer and noisier the more private a text is: (N, K), (N,) → (N, K) float32.
 
         τ = 1 + (τ_max − 1) r,      q = softmax((log p + n) / τ),      n ~ Laplace(0, noise · r)
 
-    Rows of degree 0 stay as they are. Reduces what a student can memorise; no formal privacy guarantee.
+    With `multi` every column is a label of its own: q = sigmoid((logit(p) + n) / τ). Rows of degree 0 stay as they are.
+    Reduces what a student can memorise; no formal privacy guarantee.
 
-    Raises: InputError: shapes that do not fit, degrees outside [0, 1], τ_max below 1, negative noise.
+    Args: floor: no probability of a private row counts as less, so that a hard label is softened like any other.
+
+    Raises: InputError: shapes that do not fit, degrees outside [0, 1], τ_max below 1, negative noise, a floor outside
+        (0, 0.5).
 
     >>> shield_targets(np.array([[0.9, 0.1], [0.9, 0.1]]), [0.0, 1.0], noise=0.0).round(2).tolist()
     [[0.8999999761581421, 0.10000000149011612], [0.5299999713897705, 0.4699999988079071]]
@@ -222,10 +247,15 @@ def shield_targets(
     p, r = np.asarray(probabilities, np.float64), np.asarray(degree, np.float64)
     if p.ndim != 2 or r.shape != p.shape[:1]:
         raise InputError(f"need probabilities (N, K) and degrees (N,); got {p.shape} and {r.shape}")
-    if (r.size and (r.min() < 0 or r.max() > 1)) or tau_max < 1 or noise < 0:
-        raise InputError(f"need degrees in [0, 1], tau_max >= 1 and noise >= 0; got tau_max {tau_max}, noise {noise}")
-    logits = np.log(np.maximum(p, np.finfo(np.float32).tiny))
+    if (r.size and (r.min() < 0 or r.max() > 1)) or tau_max < 1 or noise < 0 or not 0 < floor < 0.5:
+        raise InputError(
+            "need degrees in [0, 1], tau_max >= 1, noise >= 0 and a floor in (0, 0.5); "
+            f"got tau_max {tau_max}, noise {noise}, floor {floor}"
+        )
+    clipped = np.clip(p, floor, 1 - floor)
+    logits = np.log(clipped) - (np.log1p(-clipped) if multi else 0)
     logits += np.random.default_rng(seed).laplace(size=p.shape) * (noise * r)[:, None]
     logits /= (1 + (tau_max - 1) * r)[:, None]
     soft = np.exp(logits - logits.max(1, keepdims=True))
-    return np.where(r[:, None] > 0, soft / soft.sum(1, keepdims=True), p).astype(np.float32)
+    soft = 1 / (1 + np.exp(-logits)) if multi else soft / soft.sum(1, keepdims=True)
+    return np.where(r[:, None] > 0, soft, p).astype(np.float32)

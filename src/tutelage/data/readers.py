@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -29,6 +29,8 @@ from tutelage.errors import InputError, MissingExtra
 
 Row = tuple[int, dict[str, object] | str]
 FORMATS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt (or .gz of a text format)"
+LINES = (".jsonl", ".ndjson", ".txt")
+"""Formats in which a line is a row, whatever stands in the lines around it."""
 LINE_BYTES = 4 * MAX_TEXT_BYTES
 """A longer line holds no text that could be used; it is skipped without being kept in memory."""
 
@@ -51,8 +53,11 @@ def read_rows(source: str | Path | pa.Table) -> Iterator[Row]:
         yield number, fields
 
 
-def raw_rows(source: str | Path | pa.Table) -> Iterator[Row]:
+def raw_rows(source: str | Path | pa.Table, start: int = 0, stop: int | None = None) -> Iterator[Row]:
     """The rows of a source that is not columnar. Bytes that are not UTF-8 come as lone surrogates: the caller decides.
+
+    Args:
+        start, stop: of a plain file of `LINES`, the bytes [start, stop) only; both must be the beginning of a line.
 
     Raises: InputError: missing, unreadable or of an unknown format.
     """
@@ -65,7 +70,7 @@ def raw_rows(source: str | Path | pa.Table) -> Iterator[Row]:
         return _folder_rows(path)
     match suffix(path):
         case ".jsonl" | ".ndjson":
-            return _json_lines(_lines(_open(path), path))
+            return _json_lines(_lines(_open(path, start, stop), path, start))
         case ".json":
             return _json_rows(_open(path), path)
         case ".csv":
@@ -73,26 +78,48 @@ def raw_rows(source: str | Path | pa.Table) -> Iterator[Row]:
         case ".tsv":
             return csv_rows(_lines(_open(path), path), "\t", path)
         case ".txt":
-            return _plain(_lines(_open(path), path))
+            return _plain(_lines(_open(path, start, stop), path, start))
         case other:
             if not path.exists():
                 raise InputError(f"no such file: {path}")
             raise InputError(f"{path}: cannot read {other or 'a file without ending'}; readable are {FORMATS}")
 
 
-def _open(path: Path) -> IO[bytes]:
+class _Window(io.RawIOBase):
+    """The bytes [start, stop) of a file."""
+
+    def __init__(self, path: Path, start: int, stop: int) -> None:
+        self._file = io.FileIO(path)
+        self._left = stop - self._file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = self._file.readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _open(path: Path, start: int = 0, stop: int | None = None) -> IO[bytes]:
     """The bytes of a file, decompressed; it has some, and they are not UTF-16."""
     try:
+        if stop is not None:
+            return io.BufferedReader(_Window(path, start, stop))
         stream = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the reader closes it
-        start = stream.read(2)
+        first = stream.read(2)
         stream.seek(0)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
-    if not start:
+    if not first:
         raise InputError(f"{path} is empty: there is no text in it")
-    if start in _UTF16:
+    if first in _UTF16:
         raise InputError(f"{path} is encoded as UTF-16; save it as UTF-8")
     return stream  # type: ignore[return-value]
 
@@ -101,8 +128,11 @@ def _unreadable(where: object, error: Exception) -> InputError:
     return InputError(f"cannot read {where}: {getattr(error, 'strerror', None) or ' '.join(str(error).split())}")
 
 
-def _lines(stream: IO[bytes], where: object) -> Iterator[Line]:
-    """Lines with their ends as (number, line, reason); an over-long one keeps only an odd quotation mark, for `csv_rows`."""
+def _lines(stream: IO[bytes], where: object, start: int = 0) -> Iterator[Line]:
+    """Lines with their ends as (number, line, reason); an over-long one keeps only an odd quotation mark, for `csv_rows`.
+
+    `start` is where in its file the stream begins: only there may be a mark of the byte order.
+    """
     with nullcontext(stream) if stream is getattr(sys.stdin, "buffer", None) else stream:
         number = 0
         try:
@@ -114,7 +144,7 @@ def _lines(stream: IO[bytes], where: object) -> Iterator[Line]:
                         quotes += rest.count(b'"')
                     yield number, '"\n' if (quotes + rest.count(b'"')) % 2 else "\n", "too_long"
                     continue
-                if number == 1:
+                if number == 1 and start == 0:
                     line = line.removeprefix(codecs.BOM_UTF8)
                 yield number, line.decode("utf-8", "surrogateescape"), None
         except (OSError, EOFError, zlib.error) as error:

@@ -37,8 +37,31 @@ def suffix(source: str | Path) -> str:
 
 
 def is_columnar(source: str | Path | pa.Table) -> bool:
-    """Whether a source is read by columns: a table, or a file that ends like one."""
-    return isinstance(source, pa.Table) or suffix(source) in COLUMNAR
+    """Whether a source is read by columns: a table, a file that ends like one, or a folder of Parquet files."""
+    if isinstance(source, pa.Table) or suffix(source) in COLUMNAR:
+        return True
+    return str(source) != "-" and not str(source).startswith("hf://") and bool(parquet_files(source))
+
+
+def parquet_files(folder: str | Path) -> list[Path]:
+    """The Parquet files of a folder, in the order of their paths; empty where it has none, or is no folder.
+
+    Data sets are folders to Spark, Ray and pandas. Names that begin with "." or "_" are theirs to keep books.
+    """
+    found = sorted(Path(folder).rglob("*.parquet"))
+    inside = [file.relative_to(folder).parts for file in found]
+    kept = [not any(part.startswith((".", "_")) for part in parts) for parts in inside]
+    return [file for file, good in zip(found, kept, strict=True) if good and file.is_file()]
+
+
+def row_group_sizes(path: str | Path) -> list[tuple[int, int]]:
+    """Rows and bytes (before compression) of each row group of a Parquet file. Raises: InputError: missing or damaged."""
+    import pyarrow.parquet as pq
+
+    with _readable(Path(path)):
+        about = pq.read_metadata(path)
+        groups = [about.row_group(group) for group in range(about.num_row_groups)]
+        return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
 def table_schema(source: str | Path | pa.Table) -> pa.Schema:
@@ -52,13 +75,20 @@ def table_schema(source: str | Path | pa.Table) -> pa.Schema:
 
 
 def table_batches(
-    source: str | Path | pa.Table, rows: int, columns: Sequence[str] | None = None
+    source: str | Path | pa.Table,
+    rows: int,
+    columns: Sequence[str] | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """A source in batches of at most `rows` rows, fewer where rows are long: all columns, or those named.
 
+    Args:
+        start, stop: of a Parquet file, the row groups [start, stop) only.
+
     Raises: InputError: missing or damaged.
     """
-    with _opened(source) as (_, batches):
+    with _opened(source, start, stop) as (_, batches):
         for batch in map(_without_views, batches(rows, columns and list(columns))):
             step = max(64, batch.num_rows * BATCH_BYTES // max(batch.nbytes, 1))
             for start in range(0, batch.num_rows, step):
@@ -123,18 +153,28 @@ def mended(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @contextmanager
-def _opened(source: str | Path | pa.Table) -> Iterator[tuple[pa.Schema, Any]]:
+def _opened(source: str | Path | pa.Table, start: int = 0, stop: int | None = None) -> Iterator[tuple[pa.Schema, Any]]:
     """Schema, and a function (rows, columns or None for all) -> batches, of a columnar source."""
     if not isinstance(source, str | Path):
         yield source.schema, lambda rows, columns: _picked(source, columns).to_batches(max_chunksize=rows)
         return
     path = Path(source)
+    with _readable(path), ExitStack() as stack:
+        if path.is_dir():
+            yield _folder(path, stack)
+        elif suffix(path) == ".parquet":
+            yield _parquet(path, stack, start, stop)
+        else:
+            yield _arrow(path, stack)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What may go wrong with a columnar file as one line."""
     try:
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and path.is_file():
             raise InputError(f"{path} is empty: there is no text in it")
-        with ExitStack() as stack:
-            opened = _parquet(path, stack) if suffix(path) == ".parquet" else _arrow(path, stack)
-            yield opened
+        yield
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except (pa.ArrowException, OSError, EOFError) as error:
@@ -142,17 +182,42 @@ def _opened(source: str | Path | pa.Table) -> Iterator[tuple[pa.Schema, Any]]:
         raise InputError(f"cannot read {path}: {' '.join(message.split())[:300]}") from None
 
 
-def _parquet(path: Path, stack: ExitStack) -> tuple[pa.Schema, Any]:
+def _folder(path: Path, stack: ExitStack) -> tuple[pa.Schema, Any]:
+    """The Parquet files of a folder one after the other; all have the columns of the first."""
+    files = parquet_files(path)
+    if not files:
+        raise InputError(f"the folder {path} holds no Parquet file")
+    schema = table_schema(files[0])
+
+    def batches(rows: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        for file in files:
+            same_columns(table_schema(file), schema, file, files[0])
+            yield from table_batches(file, rows, columns or schema.names)
+
+    return schema, batches
+
+
+def same_columns(schema: pa.Schema, first: pa.Schema, where: object, other: object) -> None:
+    """Raises: InputError: two files of one corpus differ in the names or types of their columns."""
+    ours, theirs = ({field.name: field.type for field in each} for each in (schema, first))
+    if ours != theirs:
+        name = next(name for name in [*theirs, *ours] if ours.get(name) != theirs.get(name))
+        one, two = (f"{name}: {types[name]}" if name in types else f"no {name}" for types in (ours, theirs))
+        raise InputError(f"{where} has other columns than {other} ({one}, there {two}): use them one by one")
+
+
+def _parquet(path: Path, stack: ExitStack, start: int, stop: int | None) -> tuple[pa.Schema, Any]:
     import pyarrow.parquet as pq
 
     # a buffer, and no buffering ahead: a column of a row group is read in pieces, not at once
     file = stack.enter_context(pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False))
 
     def batches(rows: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        for group in range(file.num_row_groups):
+        for group in range(file.num_row_groups)[start:stop]:
             about = file.metadata.row_group(group)
             fitting = BATCH_BYTES * about.num_rows // max(about.total_byte_size, 1)
-            yield from file.iter_batches(max(1, min(rows, fitting)), row_groups=[group], columns=columns)
+            for batch in file.iter_batches(max(1, min(rows, fitting)), row_groups=[group], columns=columns):
+                yield batch.select(columns) if columns else batch
 
     return file.schema_arrow, batches
 

@@ -12,6 +12,8 @@ import unicodedata
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+|\n{2,}")
 _WORD = re.compile(r"\S+")
+_PAGE_NUMBER = re.compile(r"(?:page|seite|p\.)?\s*\d{1,4}(?:\s*(?:/|of|von)\s*\d{1,4})?", re.IGNORECASE)
+_HYPHENATED = re.compile(r"([^\W\d_])[-\u2010]\n([a-zß-öø-ÿ])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 MAX_TEXT_BYTES = 1_000_000
@@ -38,6 +40,23 @@ def text_id(text: str) -> str:
     True
     """
     return hashlib.sha256(normalise(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def clean_text(text: str) -> str:
+    """A page of a document as running text: words joined over line ends, page numbers dropped, paragraphs kept.
+
+    Compatibility characters (ligatures, full-width forms) become plain ones (NFKC), soft hyphens go. Paragraphs are
+    separated by one empty line, and have no line ends inside.
+
+    >>> clean_text("The reﬁne-\\nment of\\nlabels.\\n\\n12\\n\\n Next  one.")
+    'The refinement of labels.\\n\\nNext one.'
+    """
+    plain = unicodedata.normalize("NFKC", text.replace("\u00ad", "")).replace("\x00", "")
+    lines = [line.strip() for line in plain.splitlines()]
+    joined = "\n".join("" if _PAGE_NUMBER.fullmatch(line) else line for line in lines)
+    joined = _HYPHENATED.sub(r"\1\2", joined)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n{2,}", joined))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def truncate_words(text: str, limit: int) -> tuple[str, bool]:
@@ -139,6 +158,15 @@ def chunk_text(text: str, limit: int, *, overlap: int = 0) -> list[tuple[int, in
             following -= 1
         first = following
     return spans
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of a text are: -> [(start, end), …], without the white space around them.
+
+    >>> sentence_spans("One is here. Two?")
+    [(0, 12), (13, 17)]
+    """
+    return _sentence_spans(text, max(1, len(text)))
 
 
 def _sentence_spans(text: str, limit: int) -> list[tuple[int, int]]:

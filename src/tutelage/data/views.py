@@ -85,6 +85,12 @@ class GeometricView:
             torch.cat([linear, -linear @ self.matrix[:, :, 2:]], 2), self.size, self.flipped, self.pairs
         )
 
+    def at(self, size: tuple[int, int]) -> GeometricView:
+        """The same view of maps of another size (H, W) that cover the same field, a network's answer say."""
+        ratio = torch.tensor([size[1] / self.size[1], size[0] / self.size[0]], device=self.matrix.device)
+        linear, moved = self.matrix[:, :, :2] * ratio.view(1, 2, 1) / ratio, self.matrix[:, :, 2:] * ratio.view(1, 2, 1)
+        return GeometricView(torch.cat([linear, moved], 2), size, self.flipped, self.pairs)
+
     def apply_image(self, pictures: Tensor) -> Tensor:
         """[B, C, H, W] → the same shape."""
         if tuple(pictures.shape[-2:]) != self.size or len(pictures) != len(self.matrix):

@@ -161,21 +161,45 @@ def _rank(score: Score, canary: Canary, secrets: Sequence[str], space: int) -> f
     return float(1 + (likelier + tied / 2) * (space - 1) / len(wrong))
 
 
-def label_score(predict_proba: Callable[[Sequence[str]], np.ndarray], label: Callable[[str], int]) -> Score:
-    """The score of a text classifier: log p(label that the canary was taught with | prefix + secret).
+def label_score(
+    predict_proba: Callable[[Sequence[str]], np.ndarray], label: Callable[[str], int], *, multi: bool = False
+) -> Score:
+    """The score of a text classifier: the log-odds of the label that the canary was taught with, after prefix + secret.
 
-    Args: predict_proba: texts → (n, K); label: a canary's prefix → the class index it was taught with.
+    Odds tell apart what probabilities of 1.0 no longer do.
 
-    >>> score = label_score(lambda texts: np.array([[0.9, 0.1] for _ in texts]), lambda prefix: 0)
+    Args: predict_proba: texts → (n, K); label: a canary's prefix → the class index it was taught with; multi: whether the
+        K probabilities of a text are independent of one another.
+
+    >>> score = label_score(lambda texts: np.array([[0.75, 0.25] for _ in texts]), lambda prefix: 0)
     >>> score("the code is ", ["1", "2"]).round(3).tolist()
-    [-0.105, -0.105]
+    [1.099, 1.099]
     """
 
     def score(prefix: str, secrets: Sequence[str]) -> np.ndarray:
-        probabilities = predict_proba([prefix + secret for secret in secrets])[:, label(prefix)]
-        return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+        said, k = np.asarray(predict_proba([prefix + secret for secret in secrets]), np.float64), label(prefix)
+        against = 1 - said[:, k] if multi else np.delete(said, k, axis=1).sum(1)
+        least = np.finfo(np.float64).tiny
+        return np.log(np.maximum(said[:, k], least)) - np.log(np.maximum(against, least))
 
     return score
+
+
+def oddity(score: Score) -> Score:
+    """How far each secret's score is from the median: finds a secret that a model answers to in any unusual way.
+
+    What was learned to be unsure about sticks out as much as what was learned by heart.
+
+    >>> unsure = lambda prefix, secrets: np.array([-3.0 if secret == "2" else 0.0 for secret in secrets])
+    >>> oddity(unsure)("code ", ["1", "2", "3"]).tolist()
+    [0.0, 3.0, 0.0]
+    """
+
+    def distance(prefix: str, secrets: Sequence[str]) -> np.ndarray:
+        said = np.asarray(score(prefix, secrets), np.float64)
+        return np.abs(said - np.median(said))
+
+    return distance
 
 
 def lm_score(model: nn.Module, encode: Callable[[str], Sequence[int]], *, batch_size: int = 256) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tutelage.feedback.alternation import Alternation
 from tutelage.feedback.disagreement import disagreement
 
-__all__ = ["disagreement"]
+__all__ = ["Alternation", "disagreement"]

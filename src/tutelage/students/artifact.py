@@ -6,6 +6,7 @@
 | model.safetensors | the arrays |
 | scheme.json | the label scheme, where one was given |
 | provenance.json | the teacher, prompt and data that it was distilled from, where they were given |
+| drift.safetensors | what the texts looked like, where it was measured (see `tutelage.evaluation.drift`) |
 | manifest.json | name, size and sha256 of every other file, written last |
 
 Checksums find damage, not malice: whoever can change a file can change the manifest. So nothing that is read is trusted
@@ -28,6 +29,7 @@ from tutelage.errors import InputError
 FORMAT = "tutelage-student"
 VERSION = 1
 MANIFEST = "manifest.json"
+REFERENCE = "drift.safetensors"
 MAX_JSON = 16 << 20
 """Largest JSON file that is parsed, in bytes."""
 MAX_HEADER = 4 << 20
@@ -43,6 +45,7 @@ def write(
     *,
     scheme: Mapping[str, object] | None = None,
     provenance: Mapping[str, object] | None = None,
+    reference: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Write a student's files and the manifest over all files of the folder (also those a tier has put there before).
 
@@ -56,6 +59,9 @@ def write(
         (folder / MANIFEST).unlink(missing_ok=True)
         write_json(folder / "config.json", {"format": FORMAT, "version": VERSION, **config})
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "model.safetensors")
+        (folder / REFERENCE).unlink(missing_ok=True)
+        if reference is not None:
+            save_file({name: np.ascontiguousarray(array) for name, array in reference.items()}, folder / REFERENCE)
         for name, content in (("scheme.json", scheme), ("provenance.json", provenance)):
             (folder / name).unlink(missing_ok=True)
             if content is not None:
@@ -107,15 +113,15 @@ def read_config(folder: Path, tier: str | None = None) -> dict[str, Json]:
     return config
 
 
-def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of model.safetensors, after a look at the header's size.
+def read_arrays(folder: Path, name: str = "model.safetensors") -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, after a look at the header's size.
 
     Raises: InputError: not a safetensors file, a header over `MAX_HEADER`, a number that is not finite.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = folder / "model.safetensors"
+    path = folder / name
     with path.open("rb") as stream:
         header = int.from_bytes(stream.read(8), "little")
     if not 2 <= header <= min(MAX_HEADER, path.stat().st_size - 8):
@@ -190,3 +196,18 @@ def write_json(path: Path, data: Mapping[str, object]) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def plain(value: object) -> Json:
+    """numpy and tuples as JSON has them."""
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"a parameter of type {type(value).__name__} cannot be saved")

@@ -17,50 +17,54 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from tutelage.errors import InputError
-from tutelage.students import artifact
+from tutelage.students import artifact, stored
 from tutelage.students.artifact import Json
-from tutelage.students.inputs import Labels, Texts, Weights, as_targets, as_texts, as_weights, with_class_weight
+from tutelage.students.inputs import Labels, Texts, Weights, as_targets, as_texts
+from tutelage.students.stored import State
 from tutelage.students.threads import one_blas_thread
+from tutelage.students.weights import as_weights, with_class_weight
+
+__all__ = ["Examples", "State", "Student"]
 
 if TYPE_CHECKING:
     from tutelage.data.labels import LabelScheme
+    from tutelage.evaluation.drift import Reference
 
 
 class Examples(NamedTuple):
     """What a tier learns from: N texts, targets (N, K) float32 in [0, 1], weights (N,) float64.
 
-    `weights` are the sample weights times the class weights; `mass` (N,) are the sample weights alone, for what depends on
-    the texts and not on the labels.
+    `weights` are the sample weights times the class weights, and `emphasis` (N, K) or None is what the single decisions of a
+    text count (see `weights.Weighted`); `mass` (N,) are the sample weights alone, for what depends on the texts and not on
+    the labels.
     """
 
     texts: pa.ChunkedArray
     targets: np.ndarray
     weights: np.ndarray
     mass: np.ndarray
+    emphasis: np.ndarray | None = None
 
     def rows(self, mask: np.ndarray) -> Examples:
         """The examples of a mask (N,)."""
-        return Examples(self.texts.filter(pa.array(mask)), self.targets[mask], self.weights[mask], self.mass[mask])
-
-
-class State(NamedTuple):
-    """What a tier keeps beside its parameters: numbers for config.json, arrays for model.safetensors."""
-
-    config: dict[str, Json]
-    arrays: dict[str, np.ndarray]
+        emphasis = None if self.emphasis is None else self.emphasis[mask]
+        return Examples(
+            self.texts.filter(pa.array(mask)), self.targets[mask], self.weights[mask], self.mass[mask], emphasis
+        )
 
 
 class Student(ClassifierMixin, BaseEstimator, ABC):
     """Base of the tiers; see `NgramClassifier` for the arguments that all share (classes, multi, class_weight, seed).
 
     Fitted attributes: classes_ (K,): the labels in the order of the probabilities; scheme_, provenance_: what was saved
-    with it, or None.
+    with it, or None; reference_: what texts looked like when it was made, for `tutelage.evaluation.drift`, or None.
     """
 
     tier: ClassVar[str]
     classes_: np.ndarray
     thresholds_: np.ndarray | None = None
     scheme_: LabelScheme | None = None
+    reference_: Reference | None = None
     provenance_: dict[str, Json] | None = None
 
     @abstractmethod
@@ -102,8 +106,9 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         rows = self._as_texts(texts)
         classes, targets = as_targets(y, getattr(self, "classes", None), len(rows), multi=self._multi)
         mass = as_weights(sample_weight, len(rows))
-        weights = with_class_weight(mass, targets, classes, getattr(self, "class_weight", None))
-        train = Examples(rows, targets, weights, mass)
+        how = getattr(self, "class_weight", None)
+        targets, weights, emphasis = with_class_weight(mass, targets, classes, how, multi=self._multi)
+        train = Examples(rows, targets, weights, mass, emphasis)
         if not weights.all():
             train = train.rows(weights > 0)
         held = None
@@ -112,7 +117,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
             _, dev_targets = as_targets(dev[1], classes.tolist(), len(dev_rows), multi=self._multi)
             held = Examples(dev_rows, dev_targets, np.ones(len(dev_rows)), np.ones(len(dev_rows)))
         self.classes_ = classes
-        self.scheme_ = self.provenance_ = None
+        self.scheme_ = self.provenance_ = self.reference_ = None
         with one_blas_thread():
             self._fit(train, held)
         return self
@@ -166,6 +171,22 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         self.thresholds_ = thresholds
         return self
 
+    def sharpen(self, temperature: float) -> Self:
+        """Divide the logits by a temperature fitted elsewhere: other confidences, the same labels.
+
+        A student that learned under strong shrinkage is right more often than it believes.
+
+        Raises: InputError: a temperature that is not above zero.
+        """
+        self._check_fitted()
+        if not temperature > 0:
+            raise InputError(f"temperature must be above zero; got {temperature}")
+        self._divide_logits(temperature)
+        return self
+
+    def _divide_logits(self, temperature: float) -> None:
+        raise InputError(f"the logits of tier {self.tier!r} stay as they are learned")
+
     def predict_table(
         self, table: pa.Table, text: str = "text", *, label: str = "label", confidence: str = "confidence"
     ) -> pa.Table:
@@ -203,64 +224,12 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
 
         Raises: InputError: the folder cannot be written, the scheme has other labels; NotFittedError: before `fit`.
         """
-        self._check_fitted()
-        scheme = scheme or self.scheme_
-        if scheme is not None and list(scheme.names) != self.classes_.tolist():
-            raise InputError(
-                f"the scheme {scheme.name!r} has other labels than the student: give fit classes=scheme.names"
-            )
-        path = Path(folder)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write the student to {path}: {error.strerror or error}") from None
-        config, arrays = self._state(path)
-        head: dict[str, Json] = {"tier": self.tier, "classes": self.classes_.tolist(), "params": self._plain_params()}
-        if self.thresholds_ is not None:
-            head["thresholds"] = self.thresholds_.tolist()
-        return artifact.write(
-            path,
-            {**head, "state": config},
-            arrays,
-            scheme=scheme.model_dump(mode="json") if scheme is not None else None,
-            provenance=provenance if provenance is not None else self.provenance_,
-        )
+        return stored.save(self, folder, scheme, provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """A student from its folder. Raises: InputError: damaged, of another tier, or not a student; one line says which."""
-        path = artifact.check(folder)
-        config = artifact.read_config(path, cls.tier)
-        params, classes, state = config.get("params"), config.get("classes"), config.get("state")
-        known = set(cls._get_param_names())
-        if not isinstance(params, dict) or not set(params) <= known or not isinstance(state, dict):
-            raise InputError(f"{path / 'config.json'}: unknown parameters or no state")
-        if not isinstance(classes, list) or len(classes) < 2 or len({type(c) for c in classes}) != 1:
-            raise InputError(f"{path / 'config.json'}: classes must be a list of at least two names or integers")
-        student = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
-        student.classes_ = np.asarray(classes)
-        named = params.get("class_weight")
-        if isinstance(named, dict):  # JSON keys are strings, labels need not be
-            student.set_params(class_weight={c: named[str(c)] for c in classes if str(c) in named})
-        if student.classes_.dtype.kind not in "Uib" or len(np.unique(student.classes_)) != len(classes):
-            raise InputError(f"{path / 'config.json'}: classes must be distinct names or integers")
-        student._restore(State(state, artifact.read_arrays(path)), path)
-        thresholds = config.get("thresholds")
-        if thresholds is not None:
-            if not isinstance(thresholds, list) or len(thresholds) != len(classes):
-                raise InputError(f"{path / 'config.json'}: thresholds must be one number a class")
-            student.thresholds_ = np.asarray(thresholds, np.float32)
-            if not ((student.thresholds_ >= 0) & (student.thresholds_ <= 1)).all():
-                raise InputError(f"{path / 'config.json'}: thresholds must be in [0, 1]")
-        if (path / "scheme.json").is_file():
-            from tutelage.data.labels import LabelScheme
-
-            student.scheme_ = LabelScheme.from_dict(
-                artifact.read_json(path / "scheme.json"), where=str(path / "scheme.json")
-            )
-        if (path / "provenance.json").is_file():
-            student.provenance_ = artifact.read_json(path / "provenance.json")
-        return student
+        return stored.load(cls, folder)
 
     @property
     def _multi(self) -> bool:
@@ -275,7 +244,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
 
     @staticmethod
     def _json(params: Mapping[str, object]) -> dict[str, Json]:
-        return {name: _plain(value) for name, value in params.items()}
+        return {name: artifact.plain(value) for name, value in params.items()}
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "classes_"):
@@ -291,18 +260,3 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         tags.input_tags.one_d_array = True
         tags.classifier_tags.multi_label = self._multi
         return tags
-
-
-def _plain(value: object) -> Json:
-    """numpy and tuples as JSON has them."""
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise InputError(f"a parameter of type {type(value).__name__} cannot be saved")

@@ -1,13 +1,13 @@
 """Small kernels over dense rows, one a text: logits from sums, softmax, the loss and its gradient.
 
-Serial, without the GIL, as in `tutelage.students.kernels`; numpy would pass over such narrow matrices several times.
+Serial, without the GIL, as in `tutelage.students.text_kernels`; numpy would pass over such narrow matrices several times.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tutelage.students.kernels import jit
+from tutelage.students.compiled import jit
 
 
 @jit

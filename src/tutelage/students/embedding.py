@@ -19,8 +19,9 @@ from tutelage.errors import InputError
 from tutelage.students import artifact
 from tutelage.students.artifact import Json
 from tutelage.students.base import Examples, State, Student
-from tutelage.students.inputs import ClassWeight, Label, Texts, as_list
+from tutelage.students.inputs import Label, Texts, as_list
 from tutelage.students.linear import Head, Rows, learn_head, probabilities
+from tutelage.students.weights import ClassWeight
 
 Encode: TypeAlias = Callable[[list[str]], np.ndarray]
 """N texts -> (N, d) float vectors."""
@@ -72,23 +73,13 @@ class EmbeddingClassifier(Student):
         self.seed = seed
 
     def _fit(self, train: Examples, dev: Examples | None) -> None:
-        rows = Rows(self._vectors(train.texts), train.targets, train.weights)
+        rows = Rows(self._vectors(train.texts), train.targets, train.weights, train.emphasis)
         judges = None if dev is None else Rows(self._vectors(dev.texts), dev.targets, dev.weights)
         self.C_, self.head_ = learn_head(rows, judges, self.C, multi=self.multi, seed=self.seed)
         self.fingerprint_ = self._fingerprint()
 
-    def sharpen(self, temperature: float) -> Self:
-        """Divide the logits by a temperature fitted elsewhere: other confidences, the same labels.
-
-        A head that learned under strong shrinkage is right more often than it believes.
-
-        Raises: InputError: a temperature that is not above zero.
-        """
-        self._check_fitted()
-        if not temperature > 0:
-            raise InputError(f"temperature must be above zero; got {temperature}")
+    def _divide_logits(self, temperature: float) -> None:
         self.head_ = Head(*(np.asarray(part / temperature, np.float32) for part in self.head_))
-        return self
 
     def _proba(self, texts: pa.ChunkedArray) -> np.ndarray:
         vectors = self._vectors(texts)

@@ -1,4 +1,4 @@
-"""From Arrow texts to feature numbers and table rows: the kernels of `tutelage.students.kernels` over blocks of rows.
+"""From Arrow texts to feature numbers and table rows: `text_kernels` and `table_kernels` over blocks of rows.
 
 A block is at most `BLOCK_ROWS` texts of one Arrow chunk, as the byte buffer and the bounds of each text in it: nothing is
 copied, sliced arrays and both widths of offsets are read where they lie, and the bytes under a null are never looked at.
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from tutelage.students import kernels, threads, unicode
+from tutelage.students import table_kernels, text_kernels, threads, unicode
 
 BLOCK_ROWS = 4096
 BLOCK_BYTES = 4 << 20
@@ -86,7 +86,7 @@ def feature_numbers(texts: pa.ChunkedArray, grams: Grams, workers: int | None) -
         size = int((block.ends - block.starts).sum())
         out = np.empty(grams.most(size, len(block.starts)), np.uint64)
         counts = np.empty(len(block.starts), np.int64)
-        total = kernels.feature_numbers(*block, *chars, *grams.kernel, out, counts)
+        total = text_kernels.feature_numbers(*block, *chars, *grams.kernel, out, counts)
         return out[:total].copy(), counts
 
     parts = threads.run(work, blocks(texts), workers)
@@ -123,7 +123,7 @@ def summed(
     def work(block: Block) -> np.ndarray:
         totals = np.empty((len(block.starts), table.shape[1]), np.int32)
         counts = np.empty(len(block.starts), np.int64)
-        kernels.sum_rows(*block, *chars, *grams.kernel, known, where, table, totals, counts)
+        table_kernels.sum_rows(*block, *chars, *grams.kernel, known, where, table, totals, counts)
         return finish(totals, counts)
 
     parts = threads.run(work, blocks(texts), workers)

@@ -39,9 +39,6 @@ Texts: TypeAlias = Sequence[str] | npt.NDArray[np.object_] | Series | pa.Array |
 Labels: TypeAlias = Sequence[Label] | Sequence[Sequence[Label]] | np.ndarray | Series | pa.Array | pa.ChunkedArray
 Weights: TypeAlias = Sequence[float] | np.ndarray | Series
 
-ClassWeight: TypeAlias = str | Mapping[Label, float] | None
-"""None, "balanced", or class → weight."""
-
 
 def as_texts(texts: Texts) -> pa.ChunkedArray:
     """N texts of any kind -> an Arrow chunked array of string or large_string, without a copy where there is none to make.
@@ -232,60 +229,3 @@ def _from_sets(y: np.ndarray | list[Sequence[Label]], classes: np.ndarray | None
                 raise InputError(f"label {label!r} in row {i} is not among the classes")
             targets[i, column[label]] = 1.0
     return classes, targets
-
-
-def as_weights(sample_weight: Weights | None, n: int) -> np.ndarray:
-    """Sample weights -> (N,) float64, ones by default.
-
-    Raises: InputError: wrong length, a negative or infinite weight, or nothing but zeros.
-    """
-    if sample_weight is None:
-        return np.ones(n)
-    weights = np.asarray(sample_weight, np.float64)
-    if weights.shape != (n,):
-        raise InputError(f"sample_weight must have shape ({n},); got {weights.shape}")
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(wrong):
-        raise InputError(f"sample weights must be finite and not negative; found {weights[wrong[0]]} in row {wrong[0]}")
-    if not weights.any():
-        raise InputError("all sample weights are zero")
-    return weights
-
-
-def with_class_weight(weights: np.ndarray, targets: np.ndarray, classes: np.ndarray, how: ClassWeight) -> np.ndarray:
-    """Sample weights times the class weight that each row's target asks for: (N,), (N, K) -> (N,).
-
-    A soft row gets the mean of its classes' weights. "balanced" gives class k the weight n / (K n_k), where n_k is the
-    (weighted) mass of its targets; a class without any keeps weight zero.
-
-    >>> with_class_weight(np.ones(3), np.eye(2)[[0, 0, 1]], np.array(["a", "b"]), "balanced")
-    array([0.75, 0.75, 1.5 ])
-    """
-    if how is None:
-        return weights
-    if isinstance(how, str):
-        if how != "balanced":
-            raise InputError(f"class_weight must be None, 'balanced' or a mapping; got {how!r}")
-        mass = weights @ targets
-        per_class = np.divide(mass.sum(), len(classes) * mass, out=np.zeros_like(mass), where=mass > 0)
-    else:
-        unknown = set(how) - set(classes.tolist())
-        if unknown:
-            raise InputError(f"class_weight names classes that are not there: {sorted(map(str, unknown))}")
-        per_class = np.array([float(how.get(label, 1.0)) for label in classes.tolist()])
-    return weights * (targets @ per_class) / np.maximum(targets.sum(1), 1e-12)
-
-
-def holdout(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which rows to hold out: a mask (N,) with the same share of every class (by its likeliest label), seeded.
-
-    >>> holdout(np.eye(2)[[0, 0, 0, 0, 1, 1]], 0.5, seed=0).sum()
-    np.int64(3)
-    """
-    label = targets.argmax(1)
-    order = np.lexsort((np.random.default_rng(seed).random(len(label)), label))
-    first = np.searchsorted(label[order], label[order], side="left")
-    count = np.bincount(label, minlength=targets.shape[1])[label[order]]
-    mask = np.zeros(len(label), bool)
-    mask[order] = np.arange(len(label)) - first < np.floor(count * fraction + 0.5)
-    return mask

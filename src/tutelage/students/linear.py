@@ -4,9 +4,10 @@ With targets Y (N, K), weights s (N,), logits Z = X W + b the loss is scikit-lea
 
     L(W, b) = C sum_i s_i l(Z_i, Y_i) + |W|^2 / 2
     l(z, y) = -sum_k y_k log softmax(z)_k                                              one label a text
-    l(z, y) = -sum_k y_k log sigmoid(z_k) + (1 - y_k) log sigmoid(-z_k)                several labels a text
+    l(z, y) = -sum_k m_k (y_k log sigmoid(z_k) + (1 - y_k) log sigmoid(-z_k))          several labels a text
 
-It is convex, so that the result depends on the data alone: no seed, no order, and a row of weight 2 is that row twice.
+where the emphasis m_k of a decision is 1 unless classes have weights. It is convex, so that the result depends on the data
+alone: no seed, no order, and a row of weight 2 is that row twice.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tutelage.errors import InputError
-from tutelage.students.inputs import holdout
 from tutelage.students.optimise import lbfgs
+from tutelage.students.weights import holdout
 
 
 class Head(NamedTuple):
@@ -48,30 +49,42 @@ def probabilities(logits: np.ndarray, multi: bool) -> np.ndarray:
     return sigmoid(logits) if multi else softmax(logits)
 
 
-def cross_entropy(probs: np.ndarray, targets: np.ndarray, weights: np.ndarray, *, multi: bool = False) -> float:
+def cross_entropy(
+    probs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    emphasis: np.ndarray | None = None,
+    *,
+    multi: bool = False,
+) -> float:
     """Weighted mean of `row_losses`, (N, K), (N, K), (N,) -> nats.
 
     >>> cross_entropy(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]]), np.ones(1))
     0.693...
     """
-    return float(np.average(row_losses(probs, targets, multi=multi), weights=weights))
+    return float(np.average(row_losses(probs, targets, emphasis, multi=multi), weights=weights))
 
 
-def row_losses(probs: np.ndarray, targets: np.ndarray, *, multi: bool = False) -> np.ndarray:
-    """-sum y log p of every row (multi: plus the same for the complements), (N, K), (N, K) -> (N,)."""
-    losses = -(targets * np.log(np.maximum(probs, 1e-12))).sum(1)
+def row_losses(
+    probs: np.ndarray, targets: np.ndarray, emphasis: np.ndarray | None = None, *, multi: bool = False
+) -> np.ndarray:
+    """-sum y log p of every row (multi: plus the same for the complements, times the emphasis), (N, K), (N, K) -> (N,)."""
+    losses = -targets * np.log(np.maximum(probs, 1e-12))
     if multi:
-        losses -= ((1 - targets) * np.log(np.maximum(1 - probs, 1e-12))).sum(1)
-    return losses
+        losses -= (1 - targets) * np.log(np.maximum(1 - probs, 1e-12))
+    return (losses if emphasis is None else losses * emphasis).sum(1)
 
 
-def prior_logits(targets: np.ndarray, weights: np.ndarray, multi: bool) -> np.ndarray:
+def prior_logits(
+    targets: np.ndarray, weights: np.ndarray, multi: bool, emphasis: np.ndarray | None = None
+) -> np.ndarray:
     """The bias that fits best where nothing else is known: (N, K), (N,) -> (K,); a class that never occurs gets about -9.
 
     >>> softmax(prior_logits(np.eye(2)[[0, 0, 0, 1]], np.ones(4), multi=False)[None]).round(3).tolist()
     [[0.75, 0.25]]
     """
-    share = np.clip(np.average(targets, axis=0, weights=weights), 1e-4, 1 - 1e-4)
+    counted = weights[:, None] if emphasis is None else weights[:, None] * emphasis
+    share = np.clip((counted * targets).sum(0) / np.maximum(counted.sum(0), 1e-12), 1e-4, 1 - 1e-4)
     return np.log(share / (1 - share)) if multi else np.log(share)
 
 
@@ -79,6 +92,7 @@ def fit_linear(
     features: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
+    emphasis: np.ndarray | None = None,
     *,
     C: float,
     multi: bool = False,
@@ -86,7 +100,7 @@ def fit_linear(
     max_steps: int = 500,
     tol: float = 1e-7,
 ) -> Head:
-    """Minimise L by L-BFGS: X (N, d), Y (N, K), s (N,) -> Head.
+    """Minimise L by L-BFGS: X (N, d), Y (N, K), s (N,), m (N, K) or None -> Head.
 
     Args:
         C: inverse of the shrinkage, as in scikit-learn.
@@ -110,8 +124,11 @@ def fit_linear(
         table = flat.reshape(d + 1, k)
         logits = x @ table[:d] + table[d]
         if multi:
-            loss = np.logaddexp(0.0, logits).sum(1) - (y * logits).sum(1)
-            residual = sigmoid(logits) - y
+            each, residual = np.logaddexp(0.0, logits) - y * logits, sigmoid(logits) - y
+            if emphasis is not None:
+                each *= emphasis
+                residual *= emphasis
+            loss = each.sum(1)
         else:
             top = logits.max(1, keepdims=True)
             shifted = np.exp(logits - top)
@@ -125,7 +142,7 @@ def fit_linear(
         gradient[d] = residual.sum(0)
         return float(s @ loss) + 0.5 * scale * float((table[:d] ** 2).sum()), gradient.ravel()
 
-    blank = np.vstack([np.zeros((d, k)), prior_logits(y, s, multi)])
+    blank = np.vstack([np.zeros((d, k)), prior_logits(y, s, multi, emphasis)])
     first = blank if start is None else np.vstack([start.weight, start.bias]).astype(np.float64)
     found = lbfgs(objective, first.ravel(), tol=tol, max_steps=max_steps)
     table = found.x.reshape(d + 1, k).astype(np.float32)
@@ -133,15 +150,17 @@ def fit_linear(
 
 
 class Rows(NamedTuple):
-    """What a head learns from or is judged by: features (N, d), targets (N, K), weights (N,)."""
+    """What a head learns from or is judged by: features (N, d), targets (N, K), weights (N,), emphasis (N, K) or None."""
 
     features: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
+    emphasis: np.ndarray | None = None
 
     def at(self, mask: np.ndarray) -> Rows:
         """The rows of a mask (N,)."""
-        return Rows(self.features[mask], self.targets[mask], self.weights[mask])
+        emphasis = None if self.emphasis is None else self.emphasis[mask]
+        return Rows(self.features[mask], self.targets[mask], self.weights[mask], emphasis)
 
 
 def learn_head(
@@ -172,7 +191,7 @@ def learn_head(
         for c in candidates if len(dev.weights) and len(learned.weights) else ():
             tried = fit_linear(*learned, C=c, multi=multi, start=head)
             probs = probabilities(dev.features @ tried.weight + tried.bias, multi)
-            loss = cross_entropy(probs, dev.targets, dev.weights, multi=multi)
+            loss = cross_entropy(probs, *dev[1:], multi=multi)
             if loss >= best:
                 break
             best, chosen, head = loss, c, tried

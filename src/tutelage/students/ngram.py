@@ -5,48 +5,33 @@
 T is a table of 2^b rows of small integers, a feature's row the highest b bits of its 64-bit number, and the m known features
 those whose bit is set in a Bloom filter: a word pair that was never learned adds nothing, instead of the noise of whichever
 row it hashes to. U is the identity, or a mix for hundreds of labels. Features are defined in `tokens`, learned in
-`ngram_training`, made small in `quantise`; `kernels` does it all in one pass over Arrow buffers.
+`ngram_training`, made small in `quantise`; `table_kernels` does it all in one pass over Arrow buffers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tutelage.errors import InputError
-from tutelage.students import artifact, dense_kernels, tokens
+from tutelage.students import artifact, dense_kernels
 from tutelage.students.base import Examples, State, Student
+from tutelage.students.explain import Explanation, explanation
 from tutelage.students.features import Grams, feature_numbers, filter_of, is_known, rows_of, summed
-from tutelage.students.inputs import ClassWeight, Label, Texts, holdout
+from tutelage.students.inputs import Label, Texts
 from tutelage.students.linear import cross_entropy, positive, probabilities
-from tutelage.students.ngram_training import BITS, Design, Problem, design, lanes
+from tutelage.students.ngram_design import BITS, Design, design
+from tutelage.students.ngram_training import Problem
 from tutelage.students.ngram_training import train as learn_table
 from tutelage.students.quantise import PRECISIONS, quantise
+from tutelage.students.table_kernels import lanes
+from tutelage.students.weights import ClassWeight, holdout
 
 WIDE = 64
 """More classes than this share a low-rank table unless `rank` says otherwise."""
-
-
-class Contribution(NamedTuple):
-    """What one n-gram, characters [start, end) of the text, adds to the explained label's logit."""
-
-    start: int
-    end: int
-    text: str
-    weight: float
-
-
-class Explanation(NamedTuple):
-    """Why a label: bias + sum of the contributions' weights = logit. Contributions are sorted, strongest first."""
-
-    label: Label
-    logit: float
-    bias: float
-    contributions: list[Contribution]
 
 
 class NgramClassifier(Student):
@@ -55,8 +40,9 @@ class NgramClassifier(Student):
     Args:
         pairs: also use pairs of neighbouring words.
         chars: shortest and longest character n-gram inside words, such as (3, 5); None for none (about four times as fast).
-        C: inverse shrinkage; of several values the least whose dev loss is as good as the best.
-        dev_share: share of the rows that judges C when `fit` is given no dev split; they are learned from in the end.
+        C: inverse shrinkage. A number is taken as it is; of a list the least whose dev loss is as good as the best, and then
+            the dev rows also tell how sure the student may be (so does a list of one).
+        dev_share: share of the rows that judges when `fit` is given no dev split; they are learned from in the end.
         bits: the table has 2^bits rows; None chooses from the number of features.
         max_features: keep only so many features, those that move the logits most.
         rank: columns of a low-rank table; None: as many as classes, or 32 beyond 64 classes.
@@ -69,7 +55,8 @@ class NgramClassifier(Student):
         seed: draws the rows that judge C, and the start of a low-rank table.
 
     Fitted attributes: table_ (2^bits, S) int8 or int16; known_: the filter; scale_, bias_ (K,), mix_ (rank, K) or None; C_;
-        losses_: mean cross-entropy of the judging rows before and after quantisation (of all rows when none judge).
+        losses_: mean cross-entropy of the judging rows before and after quantisation (of all rows when none judge); passes_:
+            how often training went over the texts, all values of C together (not kept by `save`).
 
     >>> student = NgramClassifier().fit(["good film", "bad film", "good book", "bad book"], ["+", "-", "+", "-"])
     >>> student.predict(["a good day"]).tolist()
@@ -85,7 +72,7 @@ class NgramClassifier(Student):
         *,
         pairs: bool = True,
         chars: tuple[int, int] | None = None,
-        C: float | Sequence[float] = (1.0, 4.0, 16.0, 64.0),
+        C: float | Sequence[float] = (1.0, 4.0, 16.0, 64.0, 256.0),
         dev_share: float = 0.1,
         bits: int | None = None,
         max_features: int | None = None,
@@ -116,21 +103,26 @@ class NgramClassifier(Student):
     def _fit(self, train: Examples, dev: Examples | None) -> None:
         candidates = self._check_options()
         texts, targets, weights = train.texts, train.targets, train.weights
-        mass, held = train.mass, None
-        if dev is not None and len(candidates) > 1:
+        mass, emphasis, held = train.mass, train.emphasis, None
+        judged = np.ndim(self.C) > 0  # type: ignore[arg-type]
+        if dev is not None and judged:
             texts = pa.chunked_array([*texts.cast(pa.large_string()).chunks, *dev.texts.cast(pa.large_string()).chunks])
             held = np.repeat([False, True], [len(targets), len(dev.targets)])
             targets, weights = np.concatenate([targets, dev.targets]), np.append(weights, np.zeros(len(dev.targets)))
             mass = np.append(mass, np.zeros(len(dev.targets)))
-        elif len(candidates) > 1 and self.dev_share:
+            if emphasis is not None:
+                emphasis = np.concatenate([emphasis, np.ones_like(dev.targets)])
+        elif judged and self.dev_share:
             held = holdout(targets, self.dev_share, self.seed)
-        numbers, bounds = feature_numbers(texts, self._grams, self.threads)
+        numbers, bounds = feature_numbers(texts, self.grams, self.threads)
         data = design(numbers, bounds, mass, bits=self.bits)
         rank = self._rank(targets.shape[1])
+        self.passes_ = 0
 
         def learn(data: Design, tol: float) -> tuple[Problem, np.ndarray, float]:
-            problem = Problem(data, targets, multi=self.multi, rank=rank, workers=self.threads)
+            problem = Problem(data, targets, emphasis, multi=self.multi, rank=rank, workers=self.threads)
             x, chosen = learn_table(problem, weights, held, candidates, tol=tol, seed=self.seed)
+            self.passes_ += problem.passes
             return problem, x, chosen
 
         problem, x, self.C_ = learn(data, self.tol if self.max_features is None else 10 * self.tol)
@@ -149,8 +141,9 @@ class NgramClassifier(Student):
         self.losses_: dict[str, float] = {}
         for name, point in (("float32", x), (self.precision, rounded)):
             probs = probabilities(problem.logits(point)[0][judges], self.multi)
-            y = problem.targets[judges]
-            self.losses_[name] = cross_entropy(probs, y, np.ones(len(y)), multi=self.multi)
+            counts = None if problem.emphasis is None else problem.emphasis[judges]
+            even = np.ones(len(probs))
+            self.losses_[name] = cross_entropy(probs, problem.targets[judges], even, counts, multi=self.multi)
         self.table_ = np.zeros((1 << data.bits, lanes(rows.shape[1])), small.integers.dtype)
         self.table_[data.slots, : rows.shape[1]] = small.integers
         self.known_ = filter_of(data.numbers)
@@ -167,7 +160,7 @@ class NgramClassifier(Student):
             dense_kernels.normalise_rows(logits)
             return logits
 
-        return summed(texts, self._grams, self.known_, None, self.table_, finish, self.threads)
+        return summed(texts, self.grams, self.known_, None, self.table_, finish, self.threads)
 
     def predict(self, texts: Texts) -> np.ndarray:
         """The likeliest label of each text (N,); with `multi` a matrix (N, K) of 0 and 1: probability at least a half."""
@@ -181,7 +174,7 @@ class NgramClassifier(Student):
             dense_kernels.best_columns(self._logits(totals, counts), best)
             return best
 
-        return self.classes_[summed(rows, self._grams, self.known_, None, self.table_, finish, self.threads)]
+        return self.classes_[summed(rows, self.grams, self.known_, None, self.table_, finish, self.threads)]
 
     def _logits(self, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """(R, S) sums, (R,) counts -> logits (R, K) float32; for a softmax less each row's greatest."""
@@ -194,16 +187,19 @@ class NgramClassifier(Student):
         logits = (hidden if self.mix_ is None else hidden @ self.mix_) + self.bias_
         return logits if self.multi else logits - logits.max(1, keepdims=True)
 
+    def _divide_logits(self, temperature: float) -> None:
+        self.scale_, self.bias_ = (np.asarray(part / temperature, np.float32) for part in (self.scale_, self.bias_))
+
     def rows(self, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
         """The table rows of each text's known features, all in one (F,) uint32, and their bounds (N + 1,).
 
         What an exported ONNX model is fed with (see `tutelage.students.onnx`).
         """
         self._check_fitted()
-        numbers, bounds = feature_numbers(self._as_texts(texts), self._grams, self.threads)
+        numbers, bounds = feature_numbers(self._as_texts(texts), self.grams, self.threads)
         known = is_known(numbers, self.known_)
         kept = np.concatenate([[0], np.cumsum(known)])
-        return rows_of(numbers[known], self._bits), kept[bounds]
+        return rows_of(numbers[known], self.table_bits), kept[bounds]
 
     def explain(self, text: str, label: Label | None = None) -> Explanation:
         """Which n-grams spoke for a label (the predicted one by default), and how strongly.
@@ -215,25 +211,7 @@ class NgramClassifier(Student):
 
         Raises: InputError: no such label.
         """
-        chosen = self.predict([text])[0] if label is None and not self.multi else label
-        if chosen is None:
-            chosen = self.classes_[int(self.predict_proba([text])[0].argmax())]
-        found = np.flatnonzero(self.classes_ == chosen)
-        if len(found) != 1:
-            raise InputError(f"there is no label {label!r}; there are {', '.join(map(str, self.classes_))}")
-        k = int(found[0])
-        named = tokens.features(text, pairs=self.pairs, chars=self._grams.chars)
-        numbers = np.array([f.number for f in named], np.uint64)
-        known = np.flatnonzero(is_known(numbers, self.known_))
-        hidden = self.table_[rows_of(numbers[known], self._bits), : len(self.scale_)] * self.scale_.astype(np.float64)
-        weights = (hidden[:, k] if self.mix_ is None else hidden @ self.mix_[:, k]) / np.sqrt(max(1, len(known)))
-        spans = [named[i] for i in known]
-        parts = [
-            Contribution(f.start, f.end, text[f.start : f.end], float(w)) for f, w in zip(spans, weights, strict=True)
-        ]
-        bias = float(self.bias_[k])
-        parts.sort(key=lambda part: -abs(part.weight))
-        return Explanation(self.classes_[k].item(), bias + float(weights.sum()), bias, parts)
+        return explanation(self, text, label)
 
     @property
     def nbytes(self) -> int:
@@ -242,11 +220,13 @@ class NgramClassifier(Student):
         return self.table_.nbytes + self.known_.nbytes + self.scale_.nbytes + self.bias_.nbytes + mix
 
     @property
-    def _grams(self) -> Grams:
+    def grams(self) -> Grams:
+        """Which features a text has."""
         return Grams(bool(self.pairs), tuple(self.chars) if self.chars else None)  # type: ignore[arg-type]
 
     @property
-    def _bits(self) -> int:
+    def table_bits(self) -> int:
+        """b of the table's 2^b rows."""
         return len(self.table_).bit_length() - 1
 
     def _rank(self, k: int) -> int | None:

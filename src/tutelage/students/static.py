@@ -24,13 +24,15 @@ from tutelage.students.artifact import Json
 from tutelage.students.base import Examples, State, Student
 from tutelage.students.embedding import Encode
 from tutelage.students.features import Grams, feature_numbers, filter_of, is_known, rows_of, summed
-from tutelage.students.inputs import ClassWeight, Label, Texts, as_list, as_texts
+from tutelage.students.inputs import Label, Texts, as_list, as_texts
 from tutelage.students.linear import Head, Rows, learn_head, probabilities
-from tutelage.students.ngram_training import lanes
 from tutelage.students.quantise import quantise
+from tutelage.students.table_kernels import lanes
+from tutelage.students.weights import ClassWeight
 
 _WORDS = Grams(pairs=False, chars=None)
 _SIF = 1e-3
+_COVERED = 0.98
 
 
 class TokenTable(NamedTuple):
@@ -56,11 +58,14 @@ class TokenTable(NamedTuple):
 def distil_tokens(encode: Encode, texts: Texts, *, dims: int = 128, max_words: int = 30_000) -> TokenTable:
     """The most frequent words of the texts, as the encoder sees them.
 
+    The rarest words, which together are 2 % of all running words, are left out: each costs the encoder as much as any other,
+    and is hardly ever met again.
+
     Args:
         encode: words -> (V, D) vectors.
         texts: where the words are taken from; no labels are needed, so all languages and all texts there are can be given.
         dims: principal components kept, at most D.
-        max_words: how many words, by frequency and then alphabet.
+        max_words: how many words at most, by frequency and then alphabet.
 
     >>> table = distil_tokens(lambda words: np.array([[len(w), 1.0] for w in words]), ["a few more words", "a few"], dims=2)
     >>> table.vectors.shape
@@ -77,7 +82,9 @@ def distil_tokens(encode: Encode, texts: Texts, *, dims: int = 128, max_words: i
             counts[token.folded] += count
     if not counts:
         raise InputError("there are no words to distil: every text is empty")
-    words = sorted(counts, key=lambda word: (-counts[word], word))[:max_words]
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    running = np.cumsum([counts[word] for word in words])
+    words = words[: min(max_words, int(np.searchsorted(running, _COVERED * running[-1])) + 1)]
     numbers = np.array([tokens.hash_bytes(word.encode()) | 1 for word in words], np.uint64)
     bits = min(24, max(16, (32 * len(words)).bit_length()))
     _, first = np.unique(rows_of(numbers, bits), return_index=True)
@@ -102,6 +109,7 @@ class StaticClassifier(Student):
     Args:
         encoder: name of a `SentenceEncoder`, an object with `encode(texts)` or a function texts -> (N, D); only used by `fit`.
         table: a table from `distil_tokens`; None distils the words of the training texts.
+        cache: a file where the words' vectors are kept (only for encoders given by name), so that no word is asked about twice.
         dims, max_words: see `distil_tokens`.
         C, classes, multi, class_weight, seed: as in `EmbeddingClassifier`.
         threads: None for all CPUs.
@@ -122,6 +130,7 @@ class StaticClassifier(Student):
         encoder: str | Encode | object = "minilm",
         *,
         table: TokenTable | None = None,
+        cache: str | Path | None = None,
         dims: int = 128,
         max_words: int = 30_000,
         C: float | Sequence[float] = (0.3, 1.0, 3.0, 10.0, 30.0),
@@ -133,6 +142,7 @@ class StaticClassifier(Student):
     ) -> None:
         self.encoder = encoder
         self.table = table
+        self.cache = cache
         self.dims = dims
         self.max_words = max_words
         self.C = C
@@ -149,7 +159,7 @@ class StaticClassifier(Student):
         if table is None:
             table = distil_tokens(self._encode(), train.texts, dims=self.dims, max_words=self.max_words)
         self._use(table)
-        rows = Rows(self._vectors(train.texts), train.targets, train.weights)
+        rows = Rows(self._vectors(train.texts), train.targets, train.weights, train.emphasis)
         judges = None if dev is None else Rows(self._vectors(dev.texts), dev.targets, dev.weights)
         self.C_, self.head_ = learn_head(rows, judges, self.C, multi=self.multi, seed=self.seed)
 
@@ -159,6 +169,9 @@ class StaticClassifier(Student):
 
     def _proba(self, texts: pa.ChunkedArray) -> np.ndarray:
         return probabilities(self._vectors(texts) @ self.head_.weight + self.head_.bias, self.multi).astype(np.float32)
+
+    def _divide_logits(self, temperature: float) -> None:
+        self.head_ = Head(*(np.asarray(part / temperature, np.float32) for part in self.head_))
 
     def _vectors(self, texts: pa.ChunkedArray) -> np.ndarray:
         """Unit vectors of the texts (N, d) float32; zero for a text without known words."""
@@ -181,7 +194,7 @@ class StaticClassifier(Student):
         if isinstance(self.encoder, str):
             from tutelage.data.encoder import SentenceEncoder
 
-            return SentenceEncoder(self.encoder).encode
+            return SentenceEncoder(self.encoder, cache=self.cache).encode
         encode = getattr(self.encoder, "encode", self.encoder)
         if not callable(encode):
             raise InputError(
@@ -197,9 +210,8 @@ class StaticClassifier(Student):
 
     def _plain_params(self) -> dict[str, Json]:
         name = self.encoder if isinstance(self.encoder, str) else getattr(self.encoder, "name", None)
-        return self._json(
-            {**self.get_params(deep=False), "encoder": name if isinstance(name, str) else None, "table": None}
-        )
+        kept = {"encoder": name if isinstance(name, str) else None, "table": None, "cache": None}
+        return self._json({**self.get_params(deep=False), **kept})
 
     def _state(self, folder: Path) -> State:
         table = self.table_

@@ -10,8 +10,8 @@ little-endian 64-bit numbers c_0 c_1 … c_n. All arithmetic is modulo 2^64:
 
 **Features.** Token t gives the number h_t; the pair of t - 1 and t gives (h_{t-1} + rotl(h_t, 23)) * P3, where h_{-1} = 0
 stands for the start of the text; characters i … i + n - 1 of a token that is longer than n give the hash of their bytes times
-P4, plus START if i = 0 or END if they end the token. The lowest bit is then set for tokens and cleared for all others. A
-feature's row in a table of 2^b rows is its number's highest b bits.
+P4, plus START if i = 0 or END if they end the token. The lowest bit is then set for tokens; for all others it is cleared, and
+the next bit set for characters and cleared for pairs. A feature's row in a table of 2^b rows is its number's highest b bits.
 
 This hash is ours and not MurmurHash3, which ONNX Runtime has: with it a word pair cannot be hashed from two word hashes, and
 the runtime's tokenizer could not be exact in any case (its lower-casing follows the machine's locale).
@@ -104,7 +104,7 @@ def features(text: str, *, pairs: bool = True, chars: tuple[int, int] | None = N
         found.append(Feature(h | 1, token.start, token.end))
         if pairs:
             rotated = (h << 23 | h >> 41) & _MASK
-            number = (previous + rotated) * P3 & _MASK & ~1
+            number = (previous + rotated) * P3 & _MASK & ~3
             found.append(Feature(number, token.start if begin is None else begin, token.end))
         if chars is not None:
             found += _character_grams(token, *chars)
@@ -118,5 +118,5 @@ def _character_grams(token: Token, shortest: int, longest: int) -> list[Feature]
         for i in range(len(token.folded) - n + 1):
             number = hash_bytes(token.folded[i : i + n].encode()) * P4
             number += START * (i == 0) + END * (i + n == len(token.folded))
-            grams.append(Feature(number & _MASK & ~1, token.start + i, token.start + i + n))
+            grams.append(Feature(number & _MASK & ~1 | 2, token.start + i, token.start + i + n))
     return grams

@@ -1,13 +1,13 @@
 """The kernels that only training needs: which features there are, where they occur, and how wrong the logits are.
 
-Serial, without the GIL, as in `tutelage.students.kernels`.
+Serial, without the GIL, as in `tutelage.students.text_kernels`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tutelage.students.kernels import jit
+from tutelage.students.compiled import jit
 
 
 @jit

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import pyarrow as pa
 
 from tutelage.data.labels import LabelScheme
+from tutelage.data.tables import as_strings
 from tutelage.data.text import truncate_words
 from tutelage.errors import InputError
 
@@ -111,7 +112,10 @@ class Pool:
 
     @classmethod
     def of(cls, table: pa.Table, max_words: int | None = None) -> Pool:
-        """Read the columns id and text of a table; keep the first `max_words` words of each text.
+        """Read the columns id and text of a table, of any type; keep the first `max_words` words of each text.
+
+        >>> Pool.of(pa.table({"id": [7], "text": [b"one two"]}), max_words=1).texts
+        ['one']
 
         Raises: InputError: a column is missing, or a row has no id or no text.
         """
@@ -121,11 +125,15 @@ class Pool:
             if table[name].null_count:
                 row = table[name].to_pylist().index(None)
                 raise InputError(f"row {row} of the table has no {name}")
-        texts = [str(text) for text in table["text"].to_pylist()]
+        ids, texts = (_strings(table[name]) for name in ("id", "text"))
         cut = [truncate_words(text, max_words) if max_words else (text, False) for text in texts]
         return cls(
-            [str(key) for key in table["id"].to_pylist()],
+            ids,
             [text for text, _ in cut],
             [text_fingerprint(text) for text, _ in cut],
             [was_cut for _, was_cut in cut],
         )
+
+
+def _strings(column: pa.ChunkedArray) -> list[str]:
+    return [value for chunk in column.chunks for value in as_strings(chunk).to_pylist()]

@@ -8,6 +8,7 @@
 | `hf:NAME` | a Hugging Face causal language model, by scoring |
 | `human:FILE` | reviewed labels |
 | `ensemble:A+B` | the mean of any of these |
+| `rubric:MODEL` | one of the language models above, asked about each label of a multi-label scheme by itself |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tutelage.teachers.llm.budget import Budget, Price
 from tutelage.teachers.llm.data import PromptTemplate
 from tutelage.teachers.llm.execute import Wire
 
-KINDS = ("zero-shot", "openai", "llama", "hf", "human", "ensemble")
+KINDS = ("zero-shot", "openai", "llama", "hf", "human", "ensemble", "rubric")
 
 
 def make_teacher(
@@ -90,7 +91,7 @@ def _make(spec: str, options: _Options) -> Teacher:
     if kind not in KINDS or (kind != "zero-shot" and not rest):
         raise InputError(
             f"unknown teacher {spec!r}: it is one of zero-shot[:ENCODER], openai:MODEL, llama:FILE.gguf, llama:smollm2, "
-            "hf:NAME, human:FILE, ensemble:A+B"
+            "hf:NAME, human:FILE, ensemble:A+B, rubric:MODEL"
         )
     match kind:
         case "zero-shot":
@@ -103,6 +104,8 @@ def _make(spec: str, options: _Options) -> Teacher:
             from tutelage.teachers.human import HumanTeacher
 
             return HumanTeacher(rest)
+        case "rubric":
+            return _rubric(rest, options)
         case _:
             from tutelage.teachers.ensemble import EnsembleTeacher
 
@@ -110,6 +113,21 @@ def _make(spec: str, options: _Options) -> Teacher:
             if any(member.startswith("ensemble") for member in members):
                 raise InputError(f"an ensemble cannot hold another one: {spec!r}")
             return EnsembleTeacher([_make(member, options) for member in members])
+
+
+def _rubric(rest: str, options: _Options) -> Teacher:
+    from tutelage.teachers.llm.scoring import ScoringTeacher
+    from tutelage.teachers.llm.teacher import LLMTeacher
+    from tutelage.teachers.rubric import RUBRIC_BODY, RubricTeacher
+
+    teacher = _make(rest, options)
+    if not isinstance(teacher, LLMTeacher | ScoringTeacher):
+        raise InputError(
+            f"a rubric is asked of a language model (rubric:openai:MODEL, rubric:llama:FILE); got {rest!r}"
+        )
+    if options.prompt is None:
+        teacher.template = PromptTemplate(RUBRIC_BODY)
+    return RubricTeacher(teacher)
 
 
 def _by_language(options: _Options) -> Teacher:

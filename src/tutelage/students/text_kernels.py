@@ -1,18 +1,14 @@
-"""The kernels of the n-gram and static students: Arrow string buffers in, sums of table rows out, no Python object a text.
+"""From bytes to numbers: the kernels that read Arrow string buffers, without a Python object a text.
 
 What is computed is defined in `tutelage.students.tokens`. How:
 
-1. `_tokenise` lower-cases 64 bytes at a time and gets, as one 64-bit number, which of them belong to words; the number's
+1. `tokenise` lower-cases 64 bytes at a time and gets, as one 64-bit number, which of them belong to words; the number's
    edges are the words' bounds. Characters beyond ASCII are decoded one by one and looked up.
 2. `_hash` reads a word as two 64-bit numbers, more only where it is longer than 16 bytes.
-3. `_known_rows` keeps the features that the student has learned, by one bit each (a Bloom filter with one hash function).
-4. `_add_rows` sums these features' table rows, small integers in vector registers. Integer sums are exact, so the result does
-   not depend on their order, on the machine or on the number of threads.
+3. `numbers_of` hashes words, their pairs from the words' hashes, and character n-grams where they are wanted.
 
 All kernels are serial and release the GIL; `tutelage.students.threads` runs them over blocks of rows. They never read
 outside `data`, whatever bytes it holds, given 0 <= starts <= ends <= len(data).
-
-Everything is in this one file because numba's cache looks at no other when it decides whether compiled code is stale.
 """
 
 # pyright: reportCallIssue=false
@@ -20,18 +16,13 @@ Everything is in this one file because numba's cache looks at no other when it d
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tutelage.students import tokens
+from tutelage.students.compiled import address, inline, jit, source_code
 
 _U = np.uint64
 _P1, _P2, _P3, _P4 = (_U(p) for p in (tokens.P1, tokens.P2, tokens.P3, tokens.P4))
@@ -41,39 +32,8 @@ _HIGH = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
 _BLOCK = 64
 PADDING = 128
 """Bytes of scratch beyond the longest text."""
-LANES = (4, 8, 16, 32)
-"""Widths of a table row for which there is vector code; wider rows are a multiple of the last."""
-
-
-def _cache() -> bool:
-    """Whether compiled code can be kept: beside this file, in the user's cache, else in a private temporary folder."""
-    if numba.config.CACHE_DIR:  # type: ignore[attr-defined]
-        return True
-    here, home = Path(__file__).parent, Path.home() / ".cache"
-    if any(
-        os.access(place, os.W_OK) for place in (here / "__pycache__" if (here / "__pycache__").exists() else here, home)
-    ):
-        return True
-    private = Path(tempfile.gettempdir()) / f"tutelage-numba-{os.getuid()}"
-    try:
-        private.mkdir(mode=0o700, exist_ok=True)
-        status = private.lstat()
-    except OSError:
-        return False
-    if private.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        return False  # compiled code is loaded from there: nobody else may write it
-    numba.config.CACHE_DIR = str(private)  # type: ignore[attr-defined]
-    return True
-
-
-jit = numba.njit(nogil=True, cache=_cache(), error_model="numpy")
-"""How kernels are compiled: once a machine, to serial code without the GIL."""
-_inline = numba.njit(nogil=True, inline="always", error_model="numpy")
-
-
-def _pointer(context, builder, kind, array, index):
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [index])
+SOURCE = source_code(__file__)
+"""Stands for the code below in the caches of kernels that are built on it (see `compiled`)."""
 
 
 @intrinsic
@@ -81,7 +41,7 @@ def _load(typing, array, index):
     """The 8 bytes of a byte array from `index` on, as one number."""
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        pointer = address(context, builder, signature.args[0], *arguments)
         return builder.load(builder.bitcast(pointer, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(array, types.int64), generate
@@ -110,10 +70,10 @@ def _fold_block(typing, source, i, target, j):
         def within(x: ir.Value, first: str, count: int) -> ir.Value:
             return builder.icmp_unsigned("<", builder.sub(x, all_of(ord(first))), all_of(count))
 
-        pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
+        pointer = address(context, builder, signature.args[0], *arguments[:2])
         x = builder.load(builder.bitcast(pointer, vector.as_pointer()), align=1)
         lower = builder.select(within(x, "A", 26), builder.or_(x, all_of(32)), x)
-        pointer = _pointer(context, builder, signature.args[2], *arguments[2:])
+        pointer = address(context, builder, signature.args[2], *arguments[2:])
         builder.store(lower, builder.bitcast(pointer, vector.as_pointer()), align=1)
         word = builder.or_(within(lower, "a", 26), within(lower, "0", 10))
         foreign = builder.icmp_signed("<", x, all_of(0))
@@ -123,68 +83,7 @@ def _fold_block(typing, source, i, target, j):
     return types.UniTuple(types.uint64, 2)(source, types.int64, target, types.int64), generate
 
 
-def _row_adder(lanes: int):
-    """The intrinsic that adds `lanes` columns, from `column` on, of table rows rows[first:last] to total[column:]."""
-
-    @intrinsic
-    def add(typing, table, rows, first, last, column, total):
-        def generate(context, builder, signature, arguments):
-            table_value, rows_value, first, last, column, total_value = arguments
-            table_kind, rows_kind, *_, total_kind = signature.args
-            width, real = table_kind.dtype.bitwidth, isinstance(table_kind.dtype, types.Float)
-            narrow = ir.VectorType(ir.FloatType() if real else ir.IntType(width), lanes)
-            wide = narrow if real else ir.VectorType(ir.IntType(32), lanes)
-            word = ir.IntType(64)
-            item = context.make_array(table_kind)(context, builder, table_value)
-            stride = builder.extract_value(item.strides, 0)
-            start = builder.gep(
-                builder.bitcast(item.data, ir.IntType(8).as_pointer()),
-                [builder.mul(column, ir.Constant(word, width // 8))],
-            )
-            numbers = builder.bitcast(
-                context.make_array(rows_kind)(context, builder, rows_value).data, ir.IntType(32).as_pointer()
-            )
-            out = builder.bitcast(
-                _pointer(context, builder, total_kind, total_value, builder.mul(column, ir.Constant(word, 4))),
-                wide.as_pointer(),
-            )
-            total_slot = cgutils.alloca_once(builder, wide)
-            builder.store(builder.load(out, align=4), total_slot)
-            with cgutils.for_range_slice(builder, first, last, ir.Constant(word, 1), word) as (index, _):
-                row = builder.zext(builder.load(builder.gep(numbers, [index])), word)
-                pointer = builder.bitcast(builder.gep(start, [builder.mul(row, stride)]), narrow.as_pointer())
-                values = builder.load(pointer, align=width // 8)
-                so_far = builder.load(total_slot)
-                added = builder.fadd(so_far, values) if real else builder.add(so_far, builder.sext(values, wide))
-                builder.store(added, total_slot)
-            builder.store(builder.load(total_slot), out, align=4)
-            return context.get_dummy_value()
-
-        i = types.int64
-        return types.void(table, rows, i, i, i, total), generate
-
-    return add
-
-
-_add4, _add8, _add16, _add32 = (_row_adder(lanes) for lanes in LANES)
-
-
-@_inline
-def _add_rows(table, rows, first, last, total):
-    """Add the table's rows rows[first:last] to total (S,): int8 or int16 to int32, float32 to float32."""
-    width = table.shape[1]
-    if width == 4:
-        _add4(table, rows, first, last, 0, total)
-    elif width == 8:
-        _add8(table, rows, first, last, 0, total)
-    elif width == 16:
-        _add16(table, rows, first, last, 0, total)
-    else:
-        for column in range(0, width, 32):
-            _add32(table, rows, first, last, column, total)
-
-
-@_inline
+@inline
 def _decode(data, i, end):
     """The code point at byte i (not ASCII) and its length, strictly; (0, 1) where the bytes are not UTF-8."""
     a = np.int64(data[i])
@@ -203,7 +102,7 @@ def _decode(data, i, end):
     return code, n
 
 
-@_inline
+@inline
 def _encode(code, target, o):
     """Write a code point as UTF-8 at target[o:] and return its length."""
     if code < 0x80:
@@ -225,8 +124,8 @@ def _encode(code, target, o):
     return 4
 
 
-@_inline
-def _tokenise(data, start, end, page, pages, folded, bounds):
+@inline
+def tokenise(data, start, end, page, pages, folded, bounds):
     """Fold data[start:end] into `folded`; bounds[2t], bounds[2t + 1] are token t's bounds there. Returns 2 × tokens."""
     count = _U(0)
     inside = _U(0)
@@ -280,7 +179,7 @@ def _tokenise(data, start, end, page, pages, folded, bounds):
     return np.int64(count)
 
 
-@_inline
+@inline
 def _hash(folded, start, n):
     """The number of the n bytes from `start` on."""
     m = min(n, 16)
@@ -296,9 +195,9 @@ def _hash(folded, start, n):
     return h
 
 
-@_inline
+@inline
 def _pair(previous, h):
-    return (previous + (h << _U(23) | h >> _U(41))) * _P3 & ~_U(1)
+    return (previous + (h << _U(23) | h >> _U(41))) * _P3 & ~_U(3)
 
 
 @jit
@@ -314,7 +213,7 @@ def _character_numbers(folded, start, end, shortest, longest, numbers, m):
             right = _next_character(folded, right, end)
         while True:
             number = _hash(folded, left, right - left) * _P4
-            numbers[m] = number + _START * _U(left == start) + _END * _U(right == end) & ~_U(1)
+            numbers[m] = number + _START * _U(left == start) + _END * _U(right == end) & ~_U(1) | _U(2)
             m += 1
             if right == end:
                 break
@@ -323,7 +222,7 @@ def _character_numbers(folded, start, end, shortest, longest, numbers, m):
     return m
 
 
-@_inline
+@inline
 def _next_character(folded, i, end):
     i += 1
     while i < end and folded[i] & 0xC0 == 0x80:
@@ -331,8 +230,8 @@ def _next_character(folded, i, end):
     return i
 
 
-@_inline
-def _numbers(folded, bounds, count, pairs, shortest, longest, numbers):
+@inline
+def numbers_of(folded, bounds, count, pairs, shortest, longest, numbers):
     """The 64-bit numbers of all features of a tokenised text; returns how many there are."""
     m = 0
     previous = _U(0)
@@ -357,20 +256,8 @@ def _numbers(folded, bounds, count, pairs, shortest, longest, numbers):
     return m
 
 
-@_inline
-def _known_rows(numbers, m, known, shift, rows):
-    """Table rows of the features whose bit in `known` is set, in order; returns how many there are."""
-    mask = _U(len(known) - 1)
-    kept = _U(0)  # unsigned, here and below: numba would check a signed index for being negative
-    for j in range(m):
-        number = numbers[j]
-        rows[kept] = number >> shift
-        kept += known[number >> _U(14) & mask] >> (number >> _U(8) & _U(63)) & _U(1)
-    return np.int64(kept)
-
-
-@_inline
-def _scratch(starts, ends, pairs, shortest, longest):
+@inline
+def scratch(starts, ends, pairs, shortest, longest):
     """Buffers for the longest of the texts: folded bytes, token bounds, feature numbers."""
     longest_text = 0
     for i in range(len(starts)):
@@ -385,52 +272,12 @@ def _scratch(starts, ends, pairs, shortest, longest):
 @jit
 def feature_numbers(data, starts, ends, page, pages, pairs, shortest, longest, out, counts):
     """Numbers of all features of the texts, one after the other: fills out, counts (R,); returns the total."""
-    folded, bounds, numbers = _scratch(starts, ends, pairs, shortest, longest)
+    folded, bounds, numbers = scratch(starts, ends, pairs, shortest, longest)
     total = 0
     for i in range(len(starts)):
-        count = _tokenise(data, starts[i], ends[i], page, pages, folded, bounds)
-        m = _numbers(folded, bounds, count, pairs, shortest, longest, numbers)
+        count = tokenise(data, starts[i], ends[i], page, pages, folded, bounds)
+        m = numbers_of(folded, bounds, count, pairs, shortest, longest, numbers)
         out[total : total + m] = numbers[:m]
         counts[i] = m
         total += m
     return total
-
-
-@jit
-def sum_rows(data, starts, ends, page, pages, pairs, shortest, longest, known, place, table, totals, counts):
-    """Sum of the table rows of each text's known features, and how many these are.
-
-    known: bits (a power of two of 64-bit words) that are set for features the table knows; place (2^b,) int32: where in the
-    table the row of a feature's highest b bits is, or empty where the table has them in that order; table (V or 2^b, S) int8
-    or int16; fills totals (R, S) int32, counts (R,).
-    """
-    folded, bounds, numbers = _scratch(starts, ends, pairs, shortest, longest)
-    rows = np.empty(len(numbers), np.uint32)
-    shift = _U(65 - _bit_length(len(place) if len(place) else len(table)))
-    for i in range(len(starts)):
-        count = _tokenise(data, starts[i], ends[i], page, pages, folded, bounds)
-        m = _numbers(folded, bounds, count, pairs, shortest, longest, numbers)
-        m = _known_rows(numbers, m, known, shift, rows)
-        if len(place):
-            for j in range(m):
-                rows[j] = place[rows[j]]
-        counts[i] = m
-        totals[i] = 0
-        _add_rows(table, rows, 0, m, totals[i])
-
-
-@_inline
-def _bit_length(n):
-    bits = 0
-    while n:
-        n >>= 1
-        bits += 1
-    return bits
-
-
-@jit
-def gather_sums(table, rows, bounds, first, last, totals):
-    """totals[i] = sum of table rows rows[bounds[i]:bounds[i + 1]] for i in [first, last): (V, S), float32 -> (R, S)."""
-    for i in range(first, last):
-        totals[i] = 0
-        _add_rows(table, rows, bounds[i], bounds[i + 1], totals[i])
