@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from tutelage.studies import Bar, Finding
 from tutelage.studies.runner import Options, run_study
-from tutelage.studies.scoreboard import as_text, to_json, to_markdown, write_scoreboard
+from tutelage.studies.scoreboard import as_text, to_json, to_markdown, to_text, write_scoreboard
+from tutelage.studies.verdict import Outcome
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def test_the_json_of_a_study_holds_what_is_promised(toy):
     base, ours = study["arms"]
     assert base["seeds"] == [100, 101, 102, 103, 104]
     gains = [b - a for a, b in zip(base["figures"]["score"], ours["figures"]["score"], strict=True)]
-    assert gains == pytest.approx([1.0] * 5)
+    assert gains == pytest.approx([1.0] * 5, abs=1e-5)
     assert ours["budget"] == [{"steps": 10, "examples": 50, "trials": 1}] * 5
     (bar,) = study["bars"]
     assert (bar["outcome"], bar["effect"], bar["paper"]) == ("holds", pytest.approx(1.0), "+1.0")
@@ -42,6 +45,33 @@ def test_the_text_shows_arms_evidence_and_verdict(toy):
     assert "verdict HOLDS  (paired bootstrap p < .001; paper: +1.0, here: +1 [+1, +1])" in text
 
 
+def test_the_bar_beside_a_verdict_is_the_one_that_decides(toy):
+    def bar(name: str, outcome: Outcome, gated: bool = True) -> tuple[Bar, Finding]:
+        return Bar(name, lambda results: Finding(outcome, 0, 0, 0), gated), Finding(outcome, 0, 0, 0)
+
+    def decisive(*bars: tuple[Bar, Finding]) -> str:
+        report = run_study(toy("holds"), Options(seeds=2))
+        part = replace(report.parts[0], part=replace(report.parts[0].part, bars=[b for b, _ in bars]))
+        part.findings = [finding for _, finding in bars]
+        found = replace(report, parts=[part]).decisive
+        return "" if found is None else found[0].text
+
+    good, doubtful, bad = bar("good", "holds"), bar("doubtful", "inconclusive"), bar("bad", "fails")
+    assert decisive(good, bar("also good", "holds")) == "good"
+    assert decisive(good, doubtful) == "doubtful"
+    assert decisive(good, doubtful, bad) == "bad"
+    assert decisive(good, bar("reported", "fails", gated=False)) == "good"
+
+
+def test_a_table_too_wide_for_the_terminal_goes_on_below_itself(toy):
+    report = run_study(toy("holds"), Options(seeds=5))
+    wide, narrow = (as_text(report, width=width) for width in (100, 22))
+    assert wide.count("arm ") == 1
+    assert narrow.count("arm ") == 2
+    for line in ("ours  1.069 ± 0.983", "base  0.069 ± 0.983"):
+        assert line in narrow
+
+
 def test_the_scoreboard_names_its_command_and_every_verdict(reports, tmp_path):
     page, data = write_scoreboard(reports, tmp_path / "docs", "tutelage study --all")
     text = page.read_text()
@@ -53,7 +83,19 @@ def test_the_scoreboard_names_its_command_and_every_verdict(reports, tmp_path):
 
 
 def test_the_scoreboard_is_plain_markdown_and_strict_json(reports):
-    for line in to_markdown(reports, "c").splitlines():
+    text = to_markdown(reports, "c")
+    for line in text.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")
-    json.dumps(to_json(reports, "c"), allow_nan=False)
+    assert "3 studies: 1 HOLDS, 1 DOES NOT HOLD, 1 NOT RUN." in text
+    assert "[arXiv:2001.00001](https://arxiv.org/abs/2001.00001)" in text
+    assert "Run with tutelage " in text
+    values = to_json(reports, "c")
+    assert json.loads(to_text(values)) == values
+
+
+def test_json_stands_on_few_lines_and_means_the_same():
+    value = {"a": [1, 2.5, None], "b": [{"steps": 1, "of": []}, "x\n  y", {}], "c": {"d": "[\n 1,\n 2\n]"}}
+    text = to_text(value)
+    assert json.loads(text) == value
+    assert ' "a": [1, 2.5, null],' in text

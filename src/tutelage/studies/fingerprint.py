@@ -96,10 +96,10 @@ def _file(name: str) -> Path | None:
 def _imports(name: str, path: Path) -> Iterator[str]:
     """Modules that a source imports anywhere outside `if TYPE_CHECKING`."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8")).body):
+    for node in _import_statements(path.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = node.module or ""
             if node.level:
                 outer = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -107,6 +107,12 @@ def _imports(name: str, path: Path) -> Iterator[str]:
             yield base
             if base.split(".")[0] == PACKAGE:
                 yield from _named(base, [alias.name for alias in node.names])
+
+
+@cache
+def _import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The imports of a source; parsed once, because many studies rest on the same files."""
+    return tuple(n for n in _statements(ast.parse(source).body) if isinstance(n, ast.Import | ast.ImportFrom))
 
 
 def _named(package: str, names: Iterable[str]) -> Iterator[str]:

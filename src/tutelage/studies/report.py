@@ -76,6 +76,15 @@ class StudyReport:
         return [(bar, finding) for part in self.parts for bar, finding in part.judged if bar.gated]
 
     @property
+    def decisive(self) -> tuple[Bar, Finding] | None:
+        """The bar to show beside the verdict: the first that failed, else the first in doubt, else the first, if any ran."""
+        for outcome in ("fails", "inconclusive", "holds"):
+            for bar, finding in self.gated:
+                if finding.outcome == outcome:
+                    return bar, finding
+        return None
+
+    @property
     def why_not(self) -> str:
         """What was missing, in one line; empty where everything ran."""
         parts = [f"{p.part.name}: {p.reason}" if p.part.name else p.reason for p in self.parts if p.reason]
@@ -120,13 +129,18 @@ def _arms(report: PartReport) -> list[dict[str, Any]]:
             "name": arm.name,
             "role": arm.role,
             "seeds": list(report.seeds),
-            "figures": {m: results[arm.name, m].tolist() for m in results.metrics if (arm.name, m) in results},
+            "figures": {m: _short(results[arm.name, m]) for m in results.metrics if (arm.name, m) in results},
             "budget": [asdict(budget) for budget in report.budgets[arm.name]],
             "choice": dict(report.choices[arm.name]),
             "seconds": round(report.seconds[arm.name], 3),
         }
         for arm in report.part.arms
     ]
+
+
+def _short(figures: np.ndarray) -> list[float]:
+    """Six digits that count: more would be noise of the machine."""
+    return [float(f"{figure:.6g}") for figure in figures]
 
 
 def _bar(report: PartReport, bar: Bar, finding: Finding) -> dict[str, Any]:

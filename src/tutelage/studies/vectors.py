@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from collections.abc import Sequence
@@ -26,6 +27,13 @@ def encoder(name: str, scratch: Path) -> SentenceEncoder:
     from tutelage.data.encoder import SentenceEncoder
 
     return SentenceEncoder(name, cache=scratch / VECTORS, threads=1)
+
+
+def uncached(name: str, scratch: Path) -> SentenceEncoder:
+    """The same encoder, which need not be loaded again, without its cache: for whoever measures how fast it is."""
+    bare = copy.copy(encoder(name, scratch))
+    bare.cache = None
+    return bare
 
 
 def encode_once(name: str, texts: Sequence[str], scratch: Path) -> np.ndarray:

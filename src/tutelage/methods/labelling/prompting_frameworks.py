@@ -3,19 +3,12 @@
 Liu et al., "Prompting Frameworks for Large Language Models: A Survey", 2023 (arXiv:2311.12785).
 
 A prompting framework stands between a job and a language model. The survey orders its work in four levels, which are the
-four files of `tutelage.teachers.llm`: data (templates, fences, texts beyond the limit), base (models, what their replies
-show them to do), execute (form of the answer, repair), service (concurrency, retries, ledger, merging). Two things are
-added here on top of them.
+four files of `tutelage.teachers.llm`: data (templates, fences), base (models, what their replies show them to do), execute
+(form of the answer, repair), service (concurrency, retries, ledger); `tutelage.teachers.windows` adds texts beyond the
+limit and the merging of reruns.
 
-`annotate_in_windows` is the level "data" for texts beyond the limit, and the level "service" for several answers to one
-text: map over windows w and reruns s, reduce to the mean of what the teacher said,
-
-    p(label | text) = 1/|A| · Σ_(w,s) in A  p(label | window w, rerun s),     A = the windows and reruns that were answered
-
-so that a window that says nothing of the matter, and is answered with equal probabilities, decides nothing.
-
-`FrameworkCard` is the survey's comparison: its ten capabilities, each found by running a probe on this layer with a
-scripted model, beside rows of the survey.
+What the survey itself adds is a comparison, and that is here: `FrameworkCard` has its ten capabilities, each found by
+running a probe on this layer with a scripted model, beside rows of the survey.
 """
 
 from __future__ import annotations
@@ -26,77 +19,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 
-from tutelage.data.annotations import annotations, soft_targets
 from tutelage.data.labels import LabelScheme
-from tutelage.data.text import chunk_text
 from tutelage.errors import InputError
-from tutelage.teachers.base import Teacher
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import Capabilities, Choice, Reply, Request, ScriptedChat, TextFault
 from tutelage.teachers.llm.teacher import LLMTeacher
+from tutelage.teachers.windows import annotate_in_windows
 
 Mark = Literal["✓", "○", "✗", "?"]
-
-
-def annotate_in_windows(
-    teacher: Teacher,
-    table: pa.Table,
-    scheme: LabelScheme,
-    *,
-    characters: int = 3000,
-    overlap: int = 300,
-    samples: int = 1,
-    ledger: Ledger | None = None,
-) -> pa.Table:
-    """Annotations of texts of any length: one row a text, in the order of `table` (columns id, text).
-
-    Args:
-        teacher: anything that annotates; without probabilities its hard labels are averaged, so windows outvote.
-        characters, overlap: of a window; windows end at sentence ends. A text that fits is one window.
-        samples: reruns that are averaged (sample numbers 0 … samples − 1 of the ledger).
-        ledger: answers that are there are not asked for again.
-
-    A text has status "ok" when any of its windows and reruns was answered, else the reason of the first failure.
-
-    Raises: InputError: a multi-label scheme, or `samples` below 1; and what the teacher raises.
-    """
-    if scheme.multi or samples < 1:
-        raise InputError(f"windows are merged for single-label schemes and samples ≥ 1; got {scheme.kind!r}, {samples}")
-    windows = [
-        (row, text[start:end])
-        for row, text in enumerate(map(str, table["text"].to_pylist()))
-        for start, end in chunk_text(text, characters, overlap=overlap)
-    ]
-    rows = np.array([row for row, _ in windows], np.int64)
-    pieces = pa.table({"id": [f"{row}/{n}" for n, row in enumerate(rows)], "text": [text for _, text in windows]})
-    sums, counts = np.zeros((len(table), len(scheme))), np.zeros(len(table), np.int64)
-    spent = {name: np.zeros(len(table)) for name in ("tokens_in", "tokens_out", "cost")}
-    failure: dict[int, str] = {}
-    for sample in range(samples):
-        answers = teacher.annotate(pieces, scheme, ledger=ledger, sample=sample)
-        usable = np.array([status == "ok" for status in answers["status"].to_pylist()])
-        np.add.at(sums, rows[usable], soft_targets(answers, scheme)[usable])
-        np.add.at(counts, rows[usable], 1)
-        for name, total in spent.items():
-            np.add.at(total, rows, np.nan_to_num(np.array(answers[name].to_pylist(), np.float64)))
-        for place in np.flatnonzero(~usable):
-            failure.setdefault(int(rows[place]), answers["status"][int(place)].as_py())
-    means = sums / np.maximum(counts, 1)[:, None]
-    answered = counts > 0
-    return annotations(
-        [str(key) for key in table["id"].to_pylist()],
-        [[scheme.names[int(p.argmax())]] if good else [] for p, good in zip(means, answered, strict=True)],
-        probs=[p.astype(np.float32).tolist() if good else None for p, good in zip(means, answered, strict=True)],
-        status=["ok" if good else failure.get(row, "too_long") for row, good in enumerate(answered)],
-        teacher=teacher.fingerprint,
-        prompt=teacher.prompt_fingerprint(scheme),
-        tokens_in=spent["tokens_in"].astype(np.int64).tolist(),
-        tokens_out=spent["tokens_out"].astype(np.int64).tolist(),
-        cost=spent["cost"].tolist(),
-    )
 
 
 COLUMNS = (
@@ -275,21 +207,7 @@ def _tools() -> Probed:
     return Probed("○" if "tools" in known else "✗", "a request has no place for tools: an annotator only answers")
 
 
-_PROBES: Mapping[str, Callable[[], Probed]] = dict(
-    zip(
-        COLUMNS,
-        (
-            _beyond_the_limit,
-            _non_text,
-            _faster,
-            _refining,
-            _content,
-            _structure,
-            _invocations,
-            _tokens,
-            _history,
-            _tools,
-        ),
-        strict=True,
-    )
-)
+_RUN = (
+    _beyond_the_limit, _non_text, _faster, _refining, _content, _structure, _invocations, _tokens, _history, _tools,
+)  # fmt: skip
+_PROBES: Mapping[str, Callable[[], Probed]] = dict(zip(COLUMNS, _RUN, strict=True))

@@ -2,7 +2,9 @@
 
 Debian packages: the query is a package's one-line synopsis, relevant is its own description, candidates are the 50
 descriptions nearest to that by tf-idf (hard, and some of them near-duplicates that are relevant in truth). Both sides are
-vectors of a frozen sentence encoder. Packages of one source never stand on both sides.
+vectors of a frozen sentence encoder; the student learns a linear map of each to 64 numbers. Packages of one source never
+stand on both sides. The teacher's queries are not the student's: of triples that it was trained on, a teacher says little but
+that it remembers them.
 
 Weighted RankNet takes the teacher's gap as weight, clamped at 0: a negative weight would reward reversing a pair without
 bound.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +33,7 @@ from tutelage.training import Lesson, Progress, fit, generators, seeded
 from tutelage.training.lesson import Batch
 
 CANDIDATES = 50
-GRID = ({"lr": 1e-3}, {"lr": 3e-3}, {"lr": 1e-2})
+GRID = ({"lr": 1e-2}, {"lr": 3e-3}, {"lr": 3e-2})
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Scores of triples by student and teacher, [B, 2] each, positive first → scalar."""
@@ -73,11 +76,6 @@ class Pair(nn.Module):
         return self.net(torch.cat([query, documents, query * documents, (query - documents).abs()], -1)).squeeze(-1)
 
 
-def towers(width: int) -> TwoTower:
-    """The student's form: hidden 32, dot product in 12 dimensions."""
-    return TwoTower(*(nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 12)) for _ in range(2)))
-
-
 class Scored(Lesson):
     """Any loss of a triple's scores: what `MarginMSE` is compared with, and how the teacher learns from clicks."""
 
@@ -91,15 +89,16 @@ class Scored(Lesson):
 
 @dataclass(frozen=True)
 class Texts:
-    """Packages read, queries of each kind, negatives a query, the encoder, and steps."""
+    """Packages read, queries of teacher and student, of validation and test, negatives a query, the encoder, and steps."""
 
     packages: int = 4500
-    queries: int = 3000
+    taught: int = 2000
+    queries: int = 1000
     validation: int = 200
     test: int = 300
     negatives: int = 10
     encoder: str = "minilm"
-    teacher_steps: int = 1500
+    teacher_steps: int = 300
     steps: int = 800
 
 
@@ -152,7 +151,7 @@ def nearest(words: Sequence[str], pool: np.ndarray) -> Tensor:
     """Each text's own row, then the 50 nearest rows of `pool` by tf-idf, ties by row: [N, 1 + 50]."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(words)
+    vectors: Any = TfidfVectorizer(sublinear_tf=True, stop_words="english").fit_transform(words)
     near = np.asarray((vectors @ vectors[pool].T).todense(), np.float32)
     near[pool, np.arange(len(pool))] = -1
     found = pool[np.argsort(-near, axis=1, kind="stable")[:, : min(CANDIDATES, len(pool) - 1)]]
@@ -162,26 +161,25 @@ def nearest(words: Sequence[str], pool: np.ndarray) -> Tensor:
 def texts(setup: Setup[Texts]) -> Taught:
     """Encode, find candidates, draw the queries of the seed, train the teacher on clicks and ask it."""
     s, generator = setup.settings, generators(setup.seed).method
-    table = debian_packages(setup.file(FILE))
-    table = table.take(np.random.default_rng(0).permutation(len(table))[: s.packages])
+    table = debian_packages(setup.file(FILE), limit=s.packages)
     synopses, words = ([str(text) for text in table[name].to_pylist()] for name in ("synopsis", "description"))
     queries, documents = (torch.from_numpy(encode_once(s.encoder, part, setup.scratch)) for part in (synopses, words))
     held = np.array(table["split"].to_pylist()) == "train"
     train, others = np.flatnonzero(held), np.flatnonzero(~held)
     seen, unseen = (rows[torch.randperm(len(rows), generator=generator).numpy()] for rows in (train, others))
-    first = seen[: s.queries]
-    asked = Asked(queries[first], nearest(words, train)[first], documents)
-    everywhere = nearest(words, np.arange(len(words)))
+    near, everywhere = nearest(words, train), nearest(words, np.arange(len(words)))
+    taught, asked = (
+        Asked(queries[rows], near[rows], documents) for rows in (seen[: s.taught], seen[s.taught :][: s.queries])
+    )
     validation, test = (
         Asked(queries[rows], everywhere[rows], documents)
         for rows in (unseen[: s.validation], unseen[s.validation :][: s.test])
     )
     with seeded(setup.seed, "teacher"):
         teacher = Pair(documents.shape[1], 128)
-    rows, pair = asked.triples(s.negatives, generator)
-    clicks = asked.scored(rows, pair, teacher)
+    clicks = taught.scored(*taught.triples(s.negatives, generator), teacher)
     fit(Scored(teacher, ranknet), clicks, steps=s.teacher_steps, batch_size=64, lr=1e-3, seed=setup.seed)
-    return Taught(asked.scored(rows, pair, teacher), validation, test, teacher)
+    return Taught(asked.scored(*asked.triples(s.negatives, generator), teacher), validation, test, teacher)
 
 
 def learner(name: str, role: Role, lesson: Callable[[nn.Module], Lesson]) -> Arm[Taught, Texts]:
@@ -189,7 +187,7 @@ def learner(name: str, role: Role, lesson: Callable[[nn.Module], Lesson]) -> Arm
 
     def run(data: Taught, trial: Trial[Texts]) -> Mapping[str, float | list[float]]:
         with seeded(trial.seed, "init"):
-            student = towers(data.test.documents.shape[1])
+            student = TwoTower(*(nn.Linear(data.test.documents.shape[1], 64) for _ in range(2)))
         options = {"steps": trial.settings.steps, "batch_size": 64, "drop_last": len(data.triples) >= 64}
         fit(lesson(student), data.triples, lr=trial.choice["lr"], seed=trial.seed, **options)
         trial.budget.count(steps=trial.settings.steps, examples=64 * trial.settings.steps)
@@ -221,16 +219,21 @@ TEXT = Part(
     ),
     metrics=(Metric("MRR@10"), Metric("validation", shown=False)),
     bars=(
-        Bar(
-            "margin-mse is not below ranknet on the mean on MRR@10",
-            lambda r: reaches(r["margin-mse", "MRR@10"] - r["ranknet", "MRR@10"], 0.0),
-        ),
+        Bar("margin-mse is not below ranknet on the mean on MRR@10", not_below),
         not_worse("margin-mse", "ranknet", "MRR@10", within=0.005, strict=True),
         beats("margin-mse", "pointwise", "MRR@10", gated=False),
     ),
     settings=Texts(),
     fast=Texts(
-        packages=60, queries=20, validation=5, test=5, negatives=3, encoder="use-multilingual", teacher_steps=2, steps=2
+        packages=60,
+        taught=15,
+        queries=10,
+        validation=5,
+        test=5,
+        negatives=3,
+        encoder="use-multilingual",
+        teacher_steps=2,
+        steps=2,
     ),
     seeds=5,
     files=(FILE,),

@@ -56,12 +56,12 @@ class Tokens:
     validation: int = 197
     test: int = 600
     views: int = 4
-    pretrain: int = 1200
-    finetune: int = 500
-    gd: int = 600
-    ged: int = 600
-    tad: int = 300
-    tsd: int = 300
+    pretrain: int = 800
+    finetune: int = 400
+    gd: int = 400
+    ged: int = 400
+    tad: int = 200
+    tsd: int = 200
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutelage.evaluation.ranking import mrr, ndcg
+from tutelage.students.two_tower import TwoTower
 from tutelage.studies import Arm, Bar, Finding, Metric, Paper, Part, Results, Setup, Study, Trial, beats, reaches
 from tutelage.studies.distillation._margin_mse_text import (
-    GRID,
     LOSSES,
     TEXT,
     Loss,
@@ -30,7 +30,6 @@ from tutelage.studies.distillation._margin_mse_text import (
     margin,
     pointwise,
     ranknet,
-    towers,
     weighted_ranknet,
 )
 from tutelage.training import Progress, StackedFit, generators, seeded, stacked_order
@@ -47,7 +46,7 @@ class World:
 
     taught: int = 1000
     queries: int = 300
-    validation: int = 100
+    validation: int = 1000
     test: int = 200
     negatives: int = 49
     teacher_steps: int = 1500
@@ -86,11 +85,16 @@ class Joint(nn.Module):
         return self.ranker(x[:, 0], x[:, 1:])
 
 
+def towers() -> TwoTower:
+    """The student's form: hidden 32, dot product in 12 dimensions."""
+    return TwoTower(*(nn.Sequential(nn.Linear(DIM, 32), nn.ReLU(), nn.Linear(32, 12)) for _ in range(2)))
+
+
 def draw(queries: int, generator: torch.Generator) -> Ranked:
-    """Relevance is alignment, Σ_i tanh(q_i d_i), and a sine of the first coordinates; the click is one of the five best."""
+    """Relevance is Σ_i tanh(q_i d_i) + sin(q_0 + d_0); the click is one of the five most relevant."""
     x = torch.randn(queries, 1 + CANDIDATES, DIM, generator=generator)
     query, documents = x[:, :1], x[:, 1:]
-    relevance = (query * documents).tanh().sum(-1) + 2 * torch.sin(2 * (query + documents)[..., 0])
+    relevance = (query * documents).tanh().sum(-1) + torch.sin((query + documents)[..., 0])
     grade = torch.empty(queries, CANDIDATES).scatter_(
         1, relevance.argsort(1, descending=True), GRADES.expand(queries, -1)
     )
@@ -146,7 +150,7 @@ def students(data: Sequence[Taught], trials: Sequence[Trial[World]]) -> list[dic
         seed, trial = data[row], trials[row]
         inputs, query, pair = triples(seed.train, trial.settings.negatives, generators(trial.seed).order)
         with seeded(trial.seed, "init"):
-            modules.append(Joint(towers(DIM)))
+            modules.append(Joint(towers()))
         x.append(inputs)
         scores.append(ARMS[trial.arm][1](seed)[query.unsqueeze(1), pair])
         trial.budget.count(steps=trial.settings.steps, examples=64 * trial.settings.steps)
@@ -170,6 +174,9 @@ def students(data: Sequence[Taught], trials: Sequence[Trial[World]]) -> list[dic
             "MRR of clicks": float(mrr(tuned, clicked).mean()),
         }
     return [figures[row] for row in range(len(trials))]
+
+
+GRID = ({"lr": 3e-3}, {"lr": 1e-3}, {"lr": 1e-2})
 
 
 def on_the_mean(r: Results) -> Finding:

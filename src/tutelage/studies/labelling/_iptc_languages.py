@@ -148,7 +148,7 @@ LANGUAGES_PART = Part(
         ),
     ),
     settings=Debian(),
-    fast=Debian(labels=24, second="use-multilingual", packages=24),
+    fast=Debian(labels=16, second="use-multilingual", packages=16),
     seeds=5,
     files=(FILE,),
 )

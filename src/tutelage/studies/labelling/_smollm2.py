@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +15,18 @@ from tutelage.teachers.llm.local import LlamaChat
 class SmolLM2(LlamaChat):
     """The packaged model as one that writes, freely or under the schema's grammar, and as one that scores; counts its calls."""
 
-    def __init__(self, *, grammar: bool = False) -> None:
+    def __init__(self, *, grammar: bool = False, tokens: int = 32) -> None:
         super().__init__("smollm2", threads=1)
-        self.description |= {"grammar": grammar}
+        self.description |= {"grammar": grammar, "tokens": tokens}
         self.capabilities = Capabilities()
-        self.grammar, self.calls = grammar, 0
+        self.grammar, self.tokens, self.calls = grammar, tokens, 0
 
     async def complete(self, request: Request) -> Reply:
         self.calls += 1
         form = {"type": "json_object", "schema": request.schema} if self.grammar else None
-        out = self.model.create_chat_completion(
-            list(request.messages), temperature=0.0, max_tokens=32, response_format=form
+        model: Any = self.model  # its own types allow streams too
+        out = model.create_chat_completion(
+            list(request.messages), temperature=0.0, max_tokens=self.tokens, response_format=form
         )
         choice, usage = out["choices"][0], out["usage"]
         text = str(choice["message"]["content"] or "")

@@ -17,7 +17,6 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,9 +24,6 @@ import numpy as np
 import pyarrow as pa
 
 from tutelage.data.labels import LabelScheme
-from tutelage.data.sources import ag_news
-from tutelage.evaluation.cost import seconds
-from tutelage.methods.labelling.prompting_frameworks import annotate_in_windows
 from tutelage.studies import (
     Arm,
     Bar,
@@ -37,7 +33,6 @@ from tutelage.studies import (
     Part,
     Results,
     Role,
-    Setup,
     Study,
     Trial,
     at_least,
@@ -46,13 +41,13 @@ from tutelage.studies import (
     exactly,
 )  # fmt: skip
 from tutelage.studies.labelling._oracle import SCHEME, Endpoint, Faults, Items, items, strict
-from tutelage.studies.labelling._smollm2 import SmolLM2
+from tutelage.studies.labelling._prompting_frameworks_small import SMALL
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm.base import Request, TextFault, Transient
 from tutelage.teachers.llm.data import AnswerForm, Message, PromptTemplate
-from tutelage.teachers.llm.scoring import ScoringTeacher
 from tutelage.teachers.llm.service import Clock, Limits, Service, run_prompts
 from tutelage.teachers.llm.teacher import LLMTeacher
+from tutelage.teachers.windows import annotate_in_windows
 
 Labelled = dict[str, str | None]
 """Labels by id in the order in which they came back; None where there is no usable one."""
@@ -236,74 +231,6 @@ LEVELS = Part(
         "three answers each. The oracle heeds the fence by construction: whether a real model does is for its own test."
     ),
 )
-
-
-@dataclass(frozen=True)
-class Small:
-    """How many texts a seed."""
-
-    texts: int = 14
-
-
-def news(setup: Setup[Small]) -> pa.Table:
-    """Texts of AG News with gold."""
-    table = ag_news(setup.file("ag_news_test.csv"))
-    return table.take(np.random.default_rng(setup.seed).choice(len(table), setup.settings.texts, replace=False))
-
-
-def small(name: str, role: Role) -> Arm[pa.Table, Small]:
-    """An arm: annotate, then annotate again from the ledger."""
-
-    def run(data: pa.Table, trial: Trial[Small]) -> dict[str, float]:
-        trial.budget.count(examples=len(data))
-        model = SmolLM2(grammar=name == "grammar")
-        teacher = ScoringTeacher(model) if name == "scoring" else LLMTeacher(model, repairs=0, concurrency=1)
-        with Ledger(":memory:") as ledger:
-            with seconds() as spent:
-                first = teacher.annotate(data, SCHEME, ledger=ledger)
-            asked = model.calls
-            again = teacher.annotate(data, SCHEME, ledger=ledger)
-        labels = [label[0] if label else None for label in first["label"].to_pylist()]
-        return {
-            "valid": float(np.mean([status == "ok" for status in first["status"].to_pylist()])),
-            "accuracy": float(np.mean([a == b for a, b in zip(labels, data["gold"].to_pylist(), strict=True)])),
-            "tokens a text": float(np.mean(first["tokens_in"].to_numpy()) + np.mean(first["tokens_out"].to_numpy())),
-            "seconds a text": spent.wall / len(data),
-            "rerun calls": float(model.calls - asked),
-            "rerun equal": 1.0 if again.equals(first) else 0.0,
-        }
-
-    return Arm(name, role, run)
-
-
-SMALL = Part(
-    name="B · SmolLM2-135M",
-    data=news,
-    arms=(small("free", "baseline"), small("grammar", "method"), small("scoring", "method")),
-    metrics=(
-        Metric("valid"),
-        Metric("accuracy"),
-        Metric("tokens a text", higher_is_better=False, digits=0),
-        Metric("seconds a text", higher_is_better=False, digits=2),
-        Metric("rerun calls", higher_is_better=False, digits=0),
-        Metric("rerun equal", digits=0),
-    ),
-    bars=(
-        at_least("scoring", "valid", 1.0, every_seed=True),
-        at_least("grammar", "valid", 1.0, every_seed=True),
-        Bar("writing freely is not always valid", lambda r: _below_one(r["free", "valid"])),
-        *(at_most(arm, "rerun calls", 0, every_seed=True) for arm in ("free", "grammar", "scoring")),
-        *(at_least(arm, "rerun equal", 1, every_seed=True) for arm in ("free", "grammar", "scoring")),
-    ),
-    settings=Small(),
-    fast=Small(texts=1),
-    seeds=3,
-    files=("ag_news_test.csv",),
-)
-
-
-def _below_one(valid: np.ndarray) -> Finding:
-    return exactly(bool(valid.mean() < 1), float(valid.mean()), "share of valid answers")
 
 
 STUDY = Study(

@@ -1,0 +1,1 @@
+"""Teaching people: tracing what a learner knows, and tutors that talk."""

@@ -1,0 +1,1 @@
+"""Graphs: features of nodes, and which groups of them are about to form."""

@@ -1,0 +1,1 @@
+"""Language models: taught by explanations, by data and by other models."""
