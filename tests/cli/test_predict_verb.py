@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -83,6 +85,9 @@ def test_bad_rows_are_skipped_with_their_reasons_or_stop_it(cli: Cli, student: P
     done = cli("predict", student, file, "--out", tmp_path / "out.csv")
     assert done.code == 0
     assert "3 bad rows skipped (1 empty, 1 invalid_utf8, 1 bad_json)" in " ".join(done.err.split())
+    assert [line for line in done.err.splitlines() if line.startswith("row")] == [
+        "row 2 skipped: empty", "row 3 skipped: invalid_utf8", "row 4 skipped: bad_json",
+    ]  # fmt: skip
     assert len(records(tmp_path / "out.csv")) == 2
     strict = cli("predict", student, file, "--out", tmp_path / "strict.csv", "--strict")
     assert (strict.code, "row 2" in strict.line) == (2, True)
@@ -156,6 +161,133 @@ def test_a_reader_that_leaves_early_is_no_error(student: Path, tmp_path: Path) -
     assert process.wait(60) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_several_files_follow_each_other(cli: Cli, student: Path, texts: Path, tmp_path: Path) -> None:
+    more = jsonl(tmp_path / "more.jsonl", [{"text": "goal match", "id": "x"}, {"text": ""}])
+    done = cli("predict", student, texts, more, "--out", tmp_path / "o.jsonl")
+    found = records(tmp_path / "o.jsonl")
+    assert [row["id"] for row in found] == [*(row["id"] for row in ROWS), "x"]
+    assert {tuple(row) for row in found} == {("id", "text", "topic", "label", "confidence")}
+    assert f"{more}, row 2 skipped: empty" in done.err.splitlines()
+    assert "61 rows labelled, 1 bad row skipped (1 empty)" in done.err
+    gone = cli("predict", student, texts, tmp_path / "no.jsonl", "--out", tmp_path / "p.jsonl")
+    assert (gone.code, "no such file" in gone.line) == (2, True)
+    assert cli("predict", student, texts, "-").code == 2
+
+
+def test_a_folder_of_parquet_files_is_one_table(cli: Cli, student: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set.parquet"
+    folder.mkdir()
+    for number, part in enumerate((ROWS[:20], ROWS[20:])):
+        pq.write_table(pa.Table.from_pylist(part), folder / f"part-{number}.parquet")
+    done = cli("predict", student, folder, "--out", tmp_path / "o.parquet")
+    assert done.code == 0, done.err
+    assert [row["id"] for row in records(tmp_path / "o.parquet")] == [row["id"] for row in ROWS]
+    pq.write_table(pa.table({"body": ["x"]}), folder / "part-2.parquet")
+    done = cli("predict", student, folder, "--out", tmp_path / "p.parquet")
+    assert (done.code, "part-2.parquet has other columns" in done.line) == (2, True)
+    assert not list(tmp_path.glob("*p.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (pa.table({"text": pa.array([], pa.string())}), "is empty"),
+        (pa.table({"text": pa.array([None, None], pa.null())}), "none of its 2 rows is usable: 2 empty"),
+        (pa.table({"text": ["", "\x00"]}), "1 empty, 1 nul_bytes"),
+        (pa.table({"a": ["x"], "b": ["y"]}), "which column holds the text? Name it with --text COLUMN; columns: a, b"),
+    ],
+)
+def test_tables_without_a_usable_text(cli: Cli, student: Path, tmp_path: Path, table: pa.Table, says: str) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+    done = cli("predict", student, tmp_path / "in.parquet", "--out", tmp_path / "o.jsonl")
+    assert (done.code, says in done.line) == (2, True), done.err
+    assert {file.name for file in tmp_path.iterdir()} == {"in.parquet"}
+
+
+def test_texts_as_bytes_are_texts(cli: Cli, student: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [b"goal caf\xc3\xa9", b"\xff", None], "raw": [b"r"] * 3}), tmp_path / "in.parquet")
+    done = cli("predict", student, tmp_path / "in.parquet")
+    assert [json.loads(line) | {"confidence": 0} for line in done.out.splitlines()] == [
+        {"text": "goal café", "raw": "r", "label": "sport", "confidence": 0}
+    ]
+    assert "row 2 skipped: invalid_utf8" in done.err
+
+
+def test_a_damaged_file_leaves_what_was_there(cli: Cli, student: Path, texts: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.parquet"
+    assert cli("predict", student, texts, "--out", whole).code == 0
+    (tmp_path / "cut.parquet").write_bytes(whole.read_bytes()[:-40])
+    before = whole.read_bytes()
+    done = cli("predict", student, tmp_path / "cut.parquet", "--out", whole)
+    assert (done.code, "cannot read" in done.line, "cut.parquet" in done.line) == (2, True, True)
+    assert whole.read_bytes() == before
+
+
+def begun(student: Path, lines: int, *options: object) -> subprocess.Popen[bytes]:
+    """The command at work on standard input, which stays open; of more than 64 KiB of lines it has taken some already."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tutelage", "predict", student, "-", "--batch-rows", "100", *map(str, options)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(b"goal match striker league\n" * lines)
+    process.stdin.flush()
+    return process
+
+
+@pytest.mark.parametrize(("ending", "there"), [("jsonl", False), ("parquet", True)])
+def test_ctrl_c_leaves_what_was_there_and_says_so(student: Path, tmp_path: Path, ending: str, there: bool) -> None:
+    out = tmp_path / f"o.{ending}"
+    if there:
+        out.write_text("precious")
+    process = begun(student, 20_000, "--out", out)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = err.decode().splitlines()
+    assert re.match(r"tutelage: interrupted after [\d,]+ rows; ", line)
+    assert line.endswith("o." + ending + (" is as it was before" if there else " is not written"))
+    assert [file.name for file in tmp_path.iterdir()] == ([out.name] if there else [])
+
+
+def test_ctrl_c_while_writing_to_a_pipe(student: Path) -> None:
+    with begun(student, 2_000) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert {json.loads(line)["label"] for line in [first, *rest.splitlines()[:-1]]} == {"sport"}
+    assert b"interrupted after" in err
+    assert b"standard output" in err
+
+
+def test_a_closed_standard_output_is_one_line(student: Path, texts: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "tutelage", "predict", student, texts],
+        capture_output=True, env=environment(), check=False, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard output: it is closed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [(["--engine", "spark"], "there are local and ray"), (["--workers", 2], "--workers is for")]
+)
+def test_engines(cli: Cli, student: Path, texts: Path, options: list[object], says: str) -> None:
+    done = cli("predict", student, texts, *options)
+    assert (done.code, says in done.line) == (2, True)
+
+
+def test_without_ray_it_says_what_to_install(
+    cli: Cli, student: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = cli("predict", student, texts, "--engine", "ray")
+    assert (done.code, "pip install 'tutelage[ray]'" in done.line) == (2, True)
 
 
 def test_several_labels_a_text(cli: Cli, tmp_path: Path) -> None:

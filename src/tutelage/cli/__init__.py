@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from tutelage.cli import (
+    agreement,
     annotate,
     demo,
     distill,
@@ -19,8 +20,12 @@ from tutelage.cli import (
     ledger,
     methods,
     predict,
+    refresh,
     report,
+    serve,
     study,
+    topics,
+    trace,
     train,
 )
 from tutelage.errors import TutelageError
@@ -37,7 +42,7 @@ app = typer.Typer(
 )
 _INTERRUPTED = "interrupted; everything done so far is kept, the same command goes on from there"
 _MAIN, _STEPS, _USE = "The job", "Its steps", "Using the student"
-_BOOKS, _HELP = "The literature", "Looking around"
+_BOOKS, _TEACH, _HELP = "The literature", "Teaching people", "Looking around"
 for _verb, _function, _panel in (
     ("distill", distill.distill, _MAIN),
     ("demo", demo.demo, _MAIN),
@@ -45,10 +50,15 @@ for _verb, _function, _panel in (
     ("train", train.train, _STEPS),
     ("evaluate", evaluate.evaluate, _STEPS),
     ("report", report.report, _STEPS),
+    ("agreement", agreement.agreement, _STEPS),
     ("export", export.export, _USE),
     ("predict", predict.predict, _USE),
+    ("serve", serve.serve, _USE),
+    ("refresh", refresh.refresh, _USE),
+    ("topics", topics.topics, _BOOKS),
     ("methods", methods.methods, _BOOKS),
     ("study", study.study, _BOOKS),
+    ("trace", trace.trace, _TEACH),
     ("ledger", ledger.ledger, _HELP),
     ("doctor", doctor.doctor, _HELP),
 ):

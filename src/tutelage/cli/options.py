@@ -43,7 +43,7 @@ TeacherSpec = Annotated[
     str,
     Option(
         "--teacher",
-        help="zero-shot[:ENCODER], openai:MODEL, llama:FILE.gguf, hf:NAME, human:FILE, ensemble:A+B.",
+        help="zero-shot[:ENCODER], openai:MODEL, llama:FILE.gguf, hf:NAME, human:FILE, ensemble:A+B, rubric:MODEL.",
         rich_help_panel=_ASK,
     ),
 ]
@@ -112,6 +112,31 @@ NoTexts = Annotated[bool, Option("--no-texts", help="A report without any text o
 Tier = Annotated[str, Option("--student", help="auto, ngram, static, embedding or encoder.", rich_help_panel=_LEARN)]
 Encoder = Annotated[
     str | None, Option(help="Encoder of the embedding or encoder student.", rich_help_panel=_LEARN, show_default=False)
+]
+TargetTemperature = Annotated[
+    float | None,
+    Option(help="Soften the teacher's probabilities (above 1) or sharpen them (below).", rich_help_panel=_LEARN),
+]
+SelfDistill = Annotated[
+    float | None,
+    Option(
+        help="Share of the student's own past in its targets at the end (PS-KD): 0 to 0.95, 0.8 in the paper; not for ngram.",
+        rich_help_panel=_LEARN,
+    ),
+]
+Shield = Annotated[
+    bool | None,
+    Option(
+        "--shield/--no-shield",
+        help="Keep private tokens from the student, and measure what it keeps (no formal privacy guarantee).",
+        rich_help_panel=_LEARN,
+    ),
+]
+Roster = Annotated[
+    Path | None,
+    Option(
+        help="A file of names, one a line, that the shield protects too.", rich_help_panel=_LEARN, show_default=False
+    ),
 ]
 Epochs = Annotated[
     int | None, Option(help="Epochs of the encoder student.", min=1, rich_help_panel=_LEARN, show_default=False)

@@ -88,31 +88,32 @@ def ask_before_sending_a_key(run: Run) -> None:
 
 def show_summary(screen: Screen, run: Run, metrics: dict[str, Any]) -> None:
     """The main table and where the report is."""
+    from tutelage.pipeline.figures import privacy_sentence
     from tutelage.pipeline.summary import render_summary
 
     screen.result(metrics, lambda: render_summary(metrics))
     if not screen.json:
+        if metrics.get("privacy"):
+            screen.result({}, f"SHIELD: {privacy_sentence(metrics['privacy'])}")
         screen.result({}, f"{metrics['acceptance']['outcome'].upper()}: {metrics['acceptance']['sentence']}")
         if "command" in metrics["acceptance"]:
             screen.result({}, f"To check it, review a sample: {metrics['acceptance']['command']}")
         screen.result({}, f"Report: {run.path / 'report.html'}")
 
 
-def retier(path: Path, student: str, encoder: str | None, epochs: int | None) -> Run:
-    """Open a run, with another student where one is asked for."""
+def retier(path: Path, **wanted: Any) -> Run:
+    """Open a run, with another student where one is asked for: fields of `StudentConfig`, None for "as it is"."""
     from pydantic import ValidationError
 
     from tutelage.pipeline.config import StudentConfig, validation_line
     from tutelage.pipeline.folder import Run
 
     run = Run(path)
-    if not (student or encoder or epochs):
-        return run
-    old = run.config.student
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if given.get("shield") is False:
+        given.setdefault("roster", None)
     try:
-        wanted = StudentConfig.model_validate(
-            {"tier": student or old.tier, "encoder": encoder or old.encoder, "epochs": epochs or old.epochs}
-        )
+        student = StudentConfig.model_validate({**run.config.student.model_dump(), **given})
     except ValidationError as error:
         raise InputError(validation_line(error)) from None
-    return Run.create(path, run.config.model_copy(update={"student": wanted}))
+    return Run.create(path, run.config.model_copy(update={"student": student})) if given else run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from tutelage.studies.runner import Options
 
 COMMAND = "tutelage study --all"
+WIDTH = 120
+"""Columns of the text where no terminal says how many it has."""
 
 
 def study(
@@ -67,6 +68,8 @@ def study(
         jobs=jobs,
     )
     console = Console(stderr=json_file == Path("-"), highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
     reports, failed = _run_all(entries, options, console)
     if json_file is not None:
         single = len(reports) == 1 and name is not None
@@ -127,7 +130,9 @@ def _command(family: str | None) -> str:
 
 
 def _write_json(value: object, target: Path) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    from tutelage.studies.scoreboard import to_text
+
+    text = to_text(value)
     if target == Path("-"):
         typer.echo(text, nl=False)
         return

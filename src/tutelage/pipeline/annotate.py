@@ -12,7 +12,7 @@ import pyarrow as pa
 from tutelage.data.annotations import hard_labels, ok, soft_targets
 from tutelage.errors import InputError, Paused
 from tutelage.pipeline.folder import Run, signature
-from tutelage.pipeline.learn import Labelled
+from tutelage.pipeline.labelled import Labelled
 from tutelage.pipeline.pool import prepare
 
 if TYPE_CHECKING:

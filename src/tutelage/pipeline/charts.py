@@ -304,21 +304,22 @@ def _finish(
     """The whole specification: size, description for screen readers, and the look."""
     import altair as alt
 
+    layered = alt.layer(*layers).properties(width=width, height=height, description=description[:2_000])
+    return layered.configure(**look(ground)).to_dict()
+
+
+def look(ground: str = "transparent") -> Spec:
+    """What every chart of ours is configured with: fonts, and the page's colours."""
     axis = {
         "domainColor": "var(--rule)", "tickColor": "var(--rule)", "gridColor": "var(--hair)", "labelColor": "var(--ink)",
         "titleColor": "var(--muted)", "titleFontWeight": "normal", "labelFontSize": 12, "titleFontSize": 12, "titlePadding": 10,
     }  # fmt: skip
-    styled = (
-        alt.layer(*layers)
-        .properties(width=width, height=height, description=description[:2_000])
-        .configure(
-            font=FONT,
-            background="transparent",
-            padding=4,
-            axis=axis,
-            view={"stroke": None, "fill": ground},
-            legend={"labelColor": "var(--ink)", "labelFontSize": 12, "symbolStrokeWidth": 0},
-            text={"fontSize": 12},
-        )
-    )
-    return styled.to_dict()
+    return {
+        "font": FONT,
+        "background": "transparent",
+        "padding": 4,
+        "axis": axis,
+        "view": {"stroke": None, "fill": ground},
+        "legend": {"labelColor": "var(--ink)", "labelFontSize": 12, "symbolStrokeWidth": 0},
+        "text": {"fontSize": 12},
+    }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError
@@ -70,6 +70,30 @@ class StudentConfig(_Section):
     tier: Tier = "auto"
     encoder: str | None = None
     epochs: int | None = Field(default=None, ge=1)
+    target_temperature: float = Field(default=1.0, gt=0, le=100)
+    """Of the teacher's probabilities: softer above 1, sharper below."""
+    self_distill: float = Field(default=0.0, ge=0, le=0.95)
+    """Share of the student's own past in its targets at the end; 0: none. Of `auto` the embedding student has it."""
+    shield: bool = False
+    roster: str | None = None
+    """A file of names, one a line, that the shield protects beside what has a form."""
+
+    @field_validator("self_distill")
+    @classmethod
+    def _forgets(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("tier") == "ngram":
+            raise ValueError(
+                "an n-gram student knows its labels by heart, so its own past says nothing new; "
+                "take --student static, embedding or encoder"
+            )
+        return value
+
+    @field_validator("roster")
+    @classmethod
+    def _used(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not info.data.get("shield"):
+            raise ValueError("names are for the shield: add --shield, or leave out --roster")
+        return value
 
 
 class RunConfig(_Section):

@@ -8,7 +8,8 @@ import numpy as np
 
 from tutelage.data.split import group_split, nested_sizes
 from tutelage.pipeline.folder import Run
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, fit, predicted
+from tutelage.pipeline.labelled import Labelled, predicted
+from tutelage.pipeline.learn import Recipe, Vectors, fit
 
 if TYPE_CHECKING:
     from tutelage.evaluation.curves import LearningCurve

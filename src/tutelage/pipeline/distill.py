@@ -62,6 +62,10 @@ def configure(
     rerun: int = 0,
     encoder: str | None = None,
     epochs: int | None = None,
+    target_temperature: float = 1.0,
+    self_distill: float = 0.0,
+    shield: bool = False,
+    roster: str | Path | None = None,
     max_words: int = 512,
     strict: bool = False,
     seed: int = 0,
@@ -81,7 +85,10 @@ def configure(
                 "spec": teacher, "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs,
                 "wire": wire, "explain": explain, "price": price, "rerun": rerun,
             }),
-            student=StudentConfig.model_validate({"tier": student, "encoder": encoder, "epochs": epochs}),
+            student=StudentConfig.model_validate({
+                "tier": student, "encoder": encoder, "epochs": epochs, "target_temperature": target_temperature,
+                "self_distill": self_distill, "shield": shield, "roster": None if roster is None else _absolute(roster),
+            }),
             gold=gold_config(gold, gold_share) if gold is not None else None,
             seed=seed,
         )  # fmt: skip
@@ -123,7 +130,7 @@ def distill(
         service: budget, concurrency and rate limits of an endpoint.
         force: train and report even if people disagree with the teacher.
         keep_texts: whether the report quotes texts.
-        options: the other arguments of `configure` (gold, lang, base_url, votes, seed, …).
+        options: the other arguments of `configure` (gold, lang, base_url, votes, self_distill, shield, seed, …).
 
     Returns: the run and its metrics. A spent budget does not stop the job: the student learns from what was bought.
 

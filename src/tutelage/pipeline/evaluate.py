@@ -25,7 +25,9 @@ from tutelage.pipeline.annotate import labelled
 from tutelage.pipeline.curve import learning_curve_of
 from tutelage.pipeline.folder import Run, signature
 from tutelage.pipeline.gold import Metrics, acceptance_of, agreement_of, score_on_gold
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, fit, predicted
+from tutelage.pipeline.labelled import Labelled, predicted
+from tutelage.pipeline.learn import Recipe, Vectors, fit
+from tutelage.pipeline.shield import audit, shielded
 from tutelage.pipeline.teacher import teacher_of
 from tutelage.pipeline.train import dev_folds, train
 
@@ -50,10 +52,14 @@ def evaluate(run: Run, *, log: Callable[[str], None] = lambda _: None) -> Metric
         log("the figures are up to date")
         return known
     config, scheme = run.config, run.config.labels
-    data = labelled(run)
+    data = shielded(labelled(run), config.student)
     student = load_student(run.path / "student")
     chosen = Recipe(**next(row for row in training["tried"] if row["chosen"])["recipe"])
-    vectors = Vectors(chosen.encoder, run.encoder_cache) if chosen.tier == "embedding" and chosen.encoder else None
+    vectors = (
+        Vectors(chosen.encoder, run.encoder_cache)
+        if chosen.tier in ("embedding", "static") and chosen.encoder
+        else None
+    )
 
     metrics: Metrics = {
         "format": 1, "tutelage": tutelage.__version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -95,6 +101,10 @@ def evaluate(run: Run, *, log: Callable[[str], None] = lambda _: None) -> Metric
         codes = predicted(fit(chosen, fold.train, scheme, vectors=vectors), fold.dev.texts)[0]
         metrics["agreement"]["student_teacher"] = agreement_of([fold.dev.hard, codes], scheme.names)
         metrics["student"]["dev_macro_f1"] = next(r["dev_macro_f1"] for r in metrics["students"] if r["chosen"])
+    if data.degree is not None:
+        log("measuring what a student keeps of planted secrets")
+        folds = dev_folds(data, config.dev_share, config.seed)
+        metrics["privacy"] = audit(data, chosen, folds, scheme, config.student, vectors)
     log("learning curve")
     curve = learning_curve_of(run, data, recipe=chosen, vectors=vectors, judge=judge)
     if curve:

@@ -9,16 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tutelage.data.corpus import TEXT_COLUMNS, Reject, read_texts
+from tutelage.data.columns import columns_of
+from tutelage.data.corpus import Reject, read_texts
 from tutelage.data.labels import LabelScheme
-from tutelage.data.readers import read_rows
 from tutelage.errors import InputError
 from tutelage.pipeline.annotate import annotate
 from tutelage.pipeline.config import RunConfig, TeacherConfig, TextsConfig
 from tutelage.pipeline.folder import Run, write_atomically
 from tutelage.pipeline.held_out import GOLD_COLUMNS, labels_of
 from tutelage.pipeline.pool import prepare
-from tutelage.pipeline.predict import safe_cell
+from tutelage.pipeline.sinks import safe_cell
 from tutelage.pipeline.teacher import IMPORTED, Imported
 
 _STATUS_OK = {"", "ok", "submitted", "accepted", "completed"}
@@ -132,25 +132,21 @@ def _labelled_rows(
     file: Path, scheme: LabelScheme, text: str | None, id: str | None
 ) -> tuple[list[tuple[str | None, str | None, list[str]]], int]:
     """Rows as (id, text, labels), and how many had no usable label."""
-    fields = next((f for _, f in read_rows(file) if isinstance(f, dict)), None)
-    if fields is None:
-        raise InputError(f"{file}: no readable row")
-    lower = {str(name).lower(): str(name) for name in fields}
-    label = next((lower[name] for name in ("label", *GOLD_COLUMNS) if name in lower), None)
-    wide = {name: lower[name.lower()] for name in scheme.names if name.lower() in lower}
+    columns = columns_of(file)
+    label = columns.find("label", *GOLD_COLUMNS)
+    wide = {name: column for name in scheme.names if (column := columns.find(name))}
     if label is None and len(wide) < len(scheme):
         raise InputError(f"{file}: no column `label`, and not a column for each label of scheme {scheme.name!r}")
-    status = lower.get("status")
+    status = columns.find("status")
     keep = {"label": label} if label else {f"is_{i}": wide[name] for i, name in enumerate(scheme.names)}
     if status:
         keep["status"] = status
     rejects: list[Reject] = []
-    texts_there = text is not None or any(name in lower for name in TEXT_COLUMNS)
-    if not texts_there and "id" not in lower and id is None:
+    texts_there = text is not None or columns.text() is not None
+    named = id or columns.find("id")
+    if not texts_there and named is None:
         raise InputError(f"{file}: rows need a text or an id; name the column with --text or --id")
-    source = read_texts(
-        file, text=text if texts_there else (id or lower["id"]), id=id, keep=keep, on_reject=rejects.append
-    )
+    source = read_texts(file, text=text if texts_there else named, id=id, keep=keep, on_reject=rejects.append)
     rows, skipped = [], len(rejects)
     for row in source.to_pylist():
         if status and row["status"].strip().lower() not in _STATUS_OK:

@@ -188,6 +188,19 @@ def headline(metrics: Metrics) -> str:
     return f"The student scores {mine:.3f} macro-F1{on}{_against(mine, theirs, metrics)}{pace}."
 
 
+def privacy_sentence(privacy: Metrics) -> str:
+    """What the shield covers, what a student keeps of planted secrets with and without it, and what it costs."""
+    found, missed = privacy["exposure"]["found"], privacy["exposure"]["missed"]
+    f1 = privacy["dev_macro_f1"]
+    return (
+        f"{count(privacy['texts'])} of {count(privacy['of'])} texts hold private tokens. Of the {privacy['most']:.1f} bits of a "
+        f"planted secret that the rules find a student keeps {found['shield']:.1f} with the shield and {found['plain']:.1f} "
+        f"without; of one that they miss {missed['shield']:.1f} and {missed['plain']:.1f}; without any knowledge it is about "
+        f"{privacy['chance']:.1f}. Macro-F1 against the teacher: {score(f1['shield'])} and {score(f1['plain'])}. This is "
+        f"{privacy['guarantee']}."
+    )
+
+
 def _against(mine: float, theirs: float | None, metrics: Metrics) -> str:
     if theirs is None:
         return ""

@@ -5,6 +5,7 @@
     rejects.parquet   rows that could not be used         annotations.parquet  what the teacher said about the pool
     stages.json       what each stage was made from       student/           the artifact
     metrics.json      all figures                         report.html        the page for people
+    added.parquet     texts that came by `refresh`        drift/             samples of texts that have drifted
 
 The folder is private (mode 0700). Files are replaced atomically: a reader sees the old or the new one, never half. One
 process works on a run at a time.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tutelage.errors import InputError
-from tutelage.pipeline.folder import Run
+from tutelage.pipeline.folder import Run, write_atomically
 from tutelage.pipeline.pool import SPOKEN, text_digest
 
-_TABLES = ("pool", "gold", "pool_gold", "rejects", *SPOKEN)
+_TABLES = ("pool", "added", "gold", "pool_gold", "rejects", *SPOKEN)
 
 
 def forget(run: Run, ids: Sequence[str]) -> int:
@@ -46,6 +47,9 @@ def forget(run: Run, ids: Sequence[str]) -> int:
             run.put_table(name, table.filter(pc.invert(pc.is_in(table["id"], value_set=wanted))))
     if run.encoder_cache.exists():
         SentenceEncoder("use-multilingual", cache=run.encoder_cache).forget(list(texts.values()))
+    for sample in (run.path / "drift").glob("*.jsonl"):
+        lines = sample.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_atomically(sample, "".join(x for x in lines if json.loads(x)["text"] not in texts.values()).encode())
     metrics = run.json("metrics")
     if metrics:
         metrics["disagreements"] = [row for row in metrics.get("disagreements", []) if row["id"] not in texts]

@@ -17,7 +17,8 @@ from tutelage.data.annotations import annotations, hard_labels, soft_targets
 from tutelage.data.split import group_split
 from tutelage.methods.labelling.iptc import accept
 from tutelage.pipeline.folder import Run
-from tutelage.pipeline.learn import Labelled, Recipe, Vectors, fit, one_hot, predicted
+from tutelage.pipeline.labelled import Labelled, one_hot, predicted
+from tutelage.pipeline.learn import Recipe, Vectors, fit
 
 if TYPE_CHECKING:
     from tutelage.evaluation.agreement import Ratings
@@ -40,7 +41,7 @@ def score_on_gold(
     table = run.table("gold")
     texts = np.array(table["text"].to_pylist(), object)
     lang = np.array(table["lang"].to_pylist(), object) if "lang" in table.column_names else None
-    gold = _codes(table, "gold", run)
+    gold = gold_codes(table, "gold", run)
     teacher, teacher_probs = _teacher_on_gold(run, table)
     codes, probs = predicted(student, texts)
 
@@ -157,7 +158,7 @@ def _gold_student(
 
 
 def _as_labelled(run: Run, table: pa.Table, texts: list[str]) -> Labelled:
-    hard = _codes(table, "gold", run)
+    hard = gold_codes(table, "gold", run)
     k = len(run.config.labels)
     return Labelled(np.array(table["id"].to_pylist(), object), np.array(texts, object), hard, one_hot(hard, k))
 
@@ -186,6 +187,8 @@ def _transfer(
         form=chosen.form,
         seed=chosen.seed,
         strength=chosen.strength if same else None,
+        temperature=chosen.temperature,
+        self_distill=chosen.self_distill,
     )
     vectors = Vectors("use-multilingual", run.encoder_cache)
     students = {one: fit(recipe, data.rows(data.lang == one), run.config.labels, vectors=vectors) for one in names}
@@ -243,7 +246,7 @@ def acceptance_of(run: Run, teacher_human: list[float], human_human: float | Non
     return result
 
 
-def _codes(table: pa.Table, column: str, run: Run) -> np.ndarray:
+def gold_codes(table: pa.Table, column: str, run: Run) -> np.ndarray:
     """A column of label lists as codes (N,) with −1 for "not rated", or indicators (N, K)."""
     lists = table[column].to_pylist()
     return hard_labels(annotations(table["id"].to_pylist(), [x or [] for x in lists]), run.config.labels)
@@ -251,7 +254,7 @@ def _codes(table: pa.Table, column: str, run: Run) -> np.ndarray:
 
 def _rated(table: pa.Table, column: str, run: Run) -> Ratings:
     """What one person said: codes (N,) with −1, or in a multi-label scheme sets of codes with None, for "not rated"."""
-    codes = _codes(table, column, run)
+    codes = gold_codes(table, column, run)
     if codes.ndim == 1:
         return codes
     rated = table[column].is_valid().to_pylist()

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tutelage.data.corpus import TEXT_COLUMNS, OnReject, read_texts
+from tutelage.data.columns import Columns, columns_of
+from tutelage.data.corpus import OnReject, read_texts
 from tutelage.data.labels import LabelScheme
-from tutelage.data.readers import read_rows
 from tutelage.data.split import group_split
 from tutelage.data.text import normalise, truncate_words
 from tutelage.errors import InputError
@@ -26,7 +26,6 @@ GOLD_COLUMNS = ("gold", "label", "labels", "topic", "class", "category")
 """Where human labels are looked for in a gold file, in this order."""
 
 _ENDINGS = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".gz"}
-_HEAD = 1000  # rows that are looked at to learn a file's columns
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,17 @@ def from_file(table: pa.Table, config: RunConfig, on_reject: OnReject | None = N
     """
     assert config.gold is not None
     source, scheme = config.gold.source, config.labels
-    fields = _fields(source)
-    keep, text = _columns(source, fields), _text_column(fields, config.texts.text)
-    if text is None and "id" in fields:
-        raw = read_texts(source, text=fields["id"], keep=keep, on_reject=on_reject)
+    columns = columns_of(source)
+    named, own = config.texts.text, columns.find("id")
+    keep, text = _columns(source, columns), named if named in columns.names else columns.text()
+    if text is None and own is not None:
+        raw = read_texts(source, text=own, keep=keep, on_reject=on_reject)
         raw = _named(raw, table, config)
         truncated = 0
     else:
         raw = read_texts(source, text=text, keep=keep, on_reject=on_reject)
         raw, truncated = truncate(raw, config.texts.max_words)
-        raw = _recognised(raw, table, own_ids="id" in fields)
+        raw = _recognised(raw, table, own_ids=own is not None)
     thrown = _discard_codes(scheme)
     cells = [cell.strip() for cell in raw["gold"].to_pylist()]
     discarded = Counter(cell for cell in cells if cell.casefold() in thrown)
@@ -169,37 +169,18 @@ def _with_lists(table: pa.Table, scheme: LabelScheme, where: str) -> pa.Table:
     return table
 
 
-def _fields(source: str) -> dict[str, str]:
-    """The columns of a file, by their names in lower case."""
-    names: dict[str, str] = {}
-    for number, (_, row) in enumerate(read_rows(source)):
-        if isinstance(row, dict):
-            for name in row:
-                names.setdefault(str(name).lower(), str(name))
-        if number >= _HEAD:
-            break
-    return names
-
-
-def _columns(source: str, fields: dict[str, str]) -> dict[str, str]:
+def _columns(source: str, columns: Columns) -> dict[str, str]:
     """Which columns of a gold file are labels (a second annotator's is named like the first's, with _2) and the language."""
-    first = next((name for name in GOLD_COLUMNS if name in fields), None)
+    first = columns.find(*GOLD_COLUMNS)
     if first is None:
-        listing = ", ".join(fields.values()) or "none"
+        listing = ", ".join(columns.names) or "none"
         raise InputError(
             f"{source}: no column of labels; it should be named {' or '.join(GOLD_COLUMNS[:3])}; columns: {listing}"
         )
-    keep = {"gold": fields[first]}
-    keep |= {f"gold_{n}": fields[f"{first}_{n}"] for n in range(2, 10) if f"{first}_{n}" in fields}
-    language = next((fields[name] for name in ("lang", "language") if name in fields), None)
+    keep = {"gold": first}
+    keep |= {f"gold_{n}": column for n in range(2, 10) if (column := columns.find(f"{first}_{n}"))}
+    language = columns.find("lang", "language")
     return keep | ({"lang": language} if language else {})
-
-
-def _text_column(fields: dict[str, str], named: str | None) -> str | None:
-    """The column of texts: named like that of the run's texts, or one of the usual names; None where there is none."""
-    if named is not None and named in fields.values():
-        return named
-    return next((fields[name] for name in TEXT_COLUMNS if name in fields), None)
 
 
 def _named(raw: pa.Table, table: pa.Table, config: RunConfig) -> pa.Table:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from tutelage.data.corpus import Reject, read_texts
 from tutelage.data.dedup import near_duplicates
+from tutelage.data.tables import parquet_files
 from tutelage.data.text import normalise
 from tutelage.errors import InputError
 from tutelage.pipeline.config import RunConfig
@@ -50,12 +51,12 @@ def prepare(run: Run, *, log: Callable[[str], None] = lambda _: None) -> None:
     )
     read = table.num_rows + len(rejects)
     table, truncated = truncate(table, texts.max_words)
-    table = _remembered(table, run)
+    table = remembered(table, run)
     gold: HeldOut | None = None
     if config.gold and not column:
         bad: list[Reject] = []
         gold = from_file(table, config, bad.append)
-        gold = HeldOut(_remembered(gold.table, run), gold.discarded, truncated=gold.truncated)
+        gold = HeldOut(remembered(gold.table, run), gold.discarded, truncated=gold.truncated)
         if bad:
             log(f"{config.gold.source}: {_counted(bad)}")
     found = near_duplicates(table["text"].to_pylist(), threshold=texts.near_duplicates)
@@ -66,6 +67,9 @@ def prepare(run: Run, *, log: Callable[[str], None] = lambda _: None) -> None:
         gold = from_column(table, config, column)
 
     pool = table
+    if run.has("added"):  # texts that came later, see `tutelage refresh`
+        pool = pa.concat_tables([pool, remembered(run.table("added"), run)], promote_options="default")
+        pool = pool.filter(pa.array(~near_duplicates(pool["text"].to_pylist(), threshold=texts.near_duplicates).drop))
     if gold is not None:
         pool = pool.filter(pc.invert(pc.is_in(pool["id"], value_set=gold.table["id"].combine_chunks())))
         held = gold.table["text"].to_pylist()
@@ -114,7 +118,7 @@ def _write(run: Run, pool: pa.Table, gold: HeldOut | None, rejects: list[Reject]
         run.drop_table("pool_gold")
 
 
-def _remembered(table: pa.Table, run: Run) -> pa.Table:
+def remembered(table: pa.Table, run: Run) -> pa.Table:
     """The rows that nobody has asked the run to forget."""
     forgotten = run.json("forgotten")
     if not forgotten:
@@ -148,7 +152,7 @@ def _made_from(config: RunConfig) -> tuple[str, str]:
     scheme = [labels.kind, [(x.name, x.code) for x in labels.labels], [(x.name, x.code) for x in labels.discard]]
     files = []
     for path in map(Path, _sources(config)):
-        for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path]:
+        for file in (parquet_files(path) or sorted(path.rglob("*.txt"))) if path.is_dir() else [path]:
             if file.is_file():
                 files.append([str(file), file.stat().st_size, file.stat().st_mtime_ns])
     return signature(config.texts.model_dump(), gold, scheme if gold else None, config.seed), signature(files)

@@ -1,42 +1,36 @@
 """Prediction at scale: any size of file through a student in constant memory, order kept, bad rows reported.
 
 The student sees what it was trained on: texts cut to the same number of words. A prediction below the threshold abstains:
-its label is null and its confidence stays.
+its label is null and its confidence stays. `tutelage.pipeline.predict_ray` maps the same over several processes or machines.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
-import os
-import re
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from tutelage.data.corpus import Reject, stream_texts
+from tutelage.data.corpus import OnReject, Reject, stream_texts
+from tutelage.data.parts import Part, parts_of
+from tutelage.data.tables import is_columnar
 from tutelage.data.text import truncate_words
 from tutelage.errors import InputError
+from tutelage.pipeline.sinks import Writer
 
 if TYPE_CHECKING:
     from tutelage.students.base import Student
 
-FORMATS = (".parquet", ".jsonl", ".csv", ".tsv")
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of a cell that a spreadsheet would run as a formula (OWASP, CSV injection)."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+LISTED = 1_000
+"""Bad rows that a report names; all of them are counted."""
 
 
 @dataclass
 class Report:
-    """What a prediction did: rows written, abstentions, counts by label, bad rows (at most a thousand are listed)."""
+    """What a prediction did: rows written, abstentions, counts by label, bad rows."""
 
     rows: int = 0
     abstained: int = 0
@@ -44,22 +38,58 @@ class Report:
     rejects: list[Reject] = field(default_factory=list)
     by_label: dict[str, int] = field(default_factory=dict)
 
+    def add(self, table: pa.Table) -> None:
+        """Count a labelled table."""
+        self.rows += table.num_rows
+        self.abstained += table["label"].null_count
+        for entry in pc.value_counts(_flat(table["label"])).to_pylist():
+            if entry["values"] is not None:
+                name = str(entry["values"])
+                self.by_label[name] = self.by_label.get(name, 0) + entry["counts"]
+
+    def reject(self, reject: Reject) -> None:
+        """Count a bad row."""
+        self.rejected[reject.reason] = self.rejected.get(reject.reason, 0) + 1
+        if len(self.rejects) < LISTED:
+            self.rejects.append(reject)
+
+    def merge(self, other: Report, *, source: str | None = None, offset: int = 0) -> None:
+        """Add what was done with a part, whose rows begin after `offset` rows of `source`."""
+        self.rows += other.rows
+        self.abstained += other.abstained
+        for ours, theirs in ((self.rejected, other.rejected), (self.by_label, other.by_label)):
+            for name, count in theirs.items():
+                ours[name] = ours.get(name, 0) + count
+        listed = (replace(one, row=one.row + offset, source=source) for one in other.rejects)
+        self.rejects += list(listed)[: LISTED - len(self.rejects)]
+
+    def check(self) -> None:
+        """Raises: InputError: not one row was usable."""
+        if not self.rows:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.items())
+            raise InputError(f"there is no usable text in the files{f': {reasons}' if reasons else ''}")
+
 
 def open_student(path: str | Path) -> Student:
     """The student of a run folder, or of an exported student folder. Raises: InputError: neither, or damaged."""
     from tutelage.students import load_student
 
+    return load_student(student_folder(path))
+
+
+def student_folder(path: str | Path) -> Path:
+    """Where the student of a run lies; another folder as it is. Raises: InputError: the run has no student yet."""
     folder = Path(path)
-    if (folder / "run.yaml").exists():
-        if not (folder / "student" / "config.json").exists():
-            raise InputError(f"the run {folder} has no student yet: run `tutelage train {folder}` first")
-        folder = folder / "student"
-    return load_student(folder)
+    if not (folder / "run.yaml").exists():
+        return folder
+    if not (folder / "student" / "config.json").exists():
+        raise InputError(f"the run {folder} has no student yet: run `tutelage train {folder}` first")
+    return folder / "student"
 
 
 def predict(
     student: Student,
-    source: str | Path | pa.Table,
+    source: str | Path | pa.Table | Sequence[str | Path],
     sink: str | Path,
     *,
     text: str | None = None,
@@ -72,7 +102,8 @@ def predict(
     """Label every text of a source: all its columns plus `label` and `confidence` go to the sink.
 
     Args:
-        source: whatever `tutelage.data.corpus` reads; "-" is standard input.
+        source: whatever `tutelage.data.corpus` reads; "-" is standard input. Several files follow each other and must have
+            the same columns.
         sink: a .parquet, .jsonl, .csv or .tsv file, or "-" for JSON Lines on standard output.
         threshold: below this confidence the label is null.
         format: the sink's format where its name does not tell.
@@ -81,43 +112,72 @@ def predict(
     Raises: InputError: unreadable source, unwritable sink, columns named like ours; nothing half-written is left under the
         sink's name.
     """
-    if not 0 <= threshold <= 1:
-        raise InputError(f"the threshold is a probability in [0, 1]; got {threshold}")
+    check_threshold(threshold)
     report = Report()
+    with Writer.open(sink, format) as writer:
+        for part in _parts(source, text):
+            name = str(part.source) if isinstance(part, Part) else None
+            options = {"threshold": threshold, "batch_rows": batch_rows, "strict": strict}
 
-    def on_reject(reject: Reject) -> None:
-        report.rejected[reject.reason] = report.rejected.get(reject.reason, 0) + 1
-        if len(report.rejects) < 1_000:
-            report.rejects.append(reject)
+            def bad(reject: Reject, name: str | None = name) -> None:
+                report.reject(replace(reject, source=name))
 
-    with _Writer.open(sink, format) as writer:
-        for batch in stream_texts(source, text=text, batch_rows=batch_rows, strict=strict, on_reject=on_reject):
-            table = label_batch(student, batch, threshold)
-            writer.write(table)
-            report.rows += table.num_rows
-            report.abstained += table["label"].null_count
-            for entry in pc.value_counts(_flat(table["label"])).to_pylist():
-                if entry["values"] is not None:
-                    report.by_label[entry["values"]] = report.by_label.get(entry["values"], 0) + entry["counts"]
-            if progress:
-                progress(report.rows)
+            for table in labelled(student, part, text=text, on_reject=bad, **options):
+                writer.write(table)
+                report.add(table)
+                if progress:
+                    progress(report.rows)
+        report.check()
     return report
 
 
+def labelled(
+    student: Student,
+    source: str | Path | pa.Table | Part,
+    *,
+    text: str | None = None,
+    threshold: float = 0.0,
+    batch_rows: int = 8192,
+    strict: bool = False,
+    on_reject: OnReject | None = None,
+) -> Iterator[pa.Table]:
+    """A source, batch by batch, with label and confidence: what every engine does with its share of the data."""
+    for batch in stream_texts(source, text=text, batch_rows=batch_rows, strict=strict, on_reject=on_reject):
+        yield label_batch(student, batch, threshold)
+
+
 def label_batch(student: Student, batch: pa.RecordBatch, threshold: float = 0.0) -> pa.Table:
-    """One batch of `stream_texts` with label and confidence: what every engine maps over the data."""
+    """One batch of `stream_texts` with label and confidence."""
     column = (batch.schema.metadata or {})[b"text"].decode()
     table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
     for name in ("label", "confidence"):
         if name in table.column_names:
             raise InputError(f"the input already has a column {name!r}; rename it, so that it is not overwritten")
     limit = (student.provenance_ or {}).get("max_words")
-    cut = _truncated(table[column], int(limit)) if limit else table[column]  # type: ignore[arg-type]
-    labelled = student.predict_table(pa.table({column: cut}), column, label="label", confidence="confidence")
-    label, confidence = labelled["label"], labelled["confidence"]
+    cut = _truncated(table[column], limit) if isinstance(limit, int) and limit > 0 else table[column]
+    named = student.predict_table(pa.table({column: cut}), column, label="label", confidence="confidence")
+    label, confidence = named["label"], named["confidence"]
     if threshold > 0:
         label = pc.if_else(pc.greater_equal(confidence, pa.scalar(threshold, pa.float32())), label, None)
     return table.append_column("label", label).append_column("confidence", confidence)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises: InputError: it is no probability."""
+    if not 0 <= threshold <= 1:
+        raise InputError(f"the threshold is a probability in [0, 1]; got {threshold}")
+
+
+def _parts(
+    source: str | Path | pa.Table | Sequence[str | Path], text: str | None
+) -> Sequence[str | Path | pa.Table | Part]:
+    """Several files, and the files of a folder of Parquet, as parts of one corpus; any other source as it is."""
+    if isinstance(source, pa.Table):
+        return [source]
+    given = [source] if isinstance(source, str | Path) else list(source)
+    if len(given) == 1 and (str(given[0]) == "-" or not (Path(given[0]).is_dir() and is_columnar(given[0]))):
+        return given
+    return parts_of(given, text=text)
 
 
 def _truncated(texts: pa.ChunkedArray, words: int) -> pa.ChunkedArray:
@@ -131,142 +191,3 @@ def _truncated(texts: pa.ChunkedArray, words: int) -> pa.ChunkedArray:
 
 def _flat(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.list_flatten(labels) if pa.types.is_list(labels.type) else labels
-
-
-class _Sink(Protocol):
-    def write(self, table: pa.Table) -> None: ...
-    def finish(self) -> None: ...
-
-
-class _Writer:
-    """Writes to a temporary file beside the sink and renames it when all is there."""
-
-    def __init__(self, stream: IO[bytes], kind: str, target: Path | None, temporary: Path | None) -> None:
-        self._stream, self._target, self._temporary = stream, target, temporary
-        self._sink: _Sink = _SINKS[kind](stream)
-
-    @classmethod
-    def open(cls, sink: str | Path, format: str | None) -> _Writer:
-        if str(sink) == "-":
-            return cls(sys.stdout.buffer, f".{format or 'jsonl'}", None, None)
-        target = Path(sink)
-        kind = f".{format}" if format else target.suffix.lower()
-        if kind not in _SINKS:
-            raise InputError(
-                f"cannot write {target}: the ending must be one of {', '.join(FORMATS)} (or give --format)"
-            )
-        if target.is_dir():
-            raise InputError(f"cannot write {target}: it is a folder")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            return cls(temporary.open("wb"), kind, target, temporary)
-        except OSError as error:
-            raise InputError(f"cannot write {target}: {error.strerror}") from None
-
-    def write(self, table: pa.Table) -> None:
-        try:
-            self._sink.write(table)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise InputError(f"cannot write {self._target or 'standard output'}: {error.strerror or error}") from None
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._sink.finish()
-                self._stream.flush()
-                if self._temporary and self._target:
-                    self._stream.close()
-                    self._temporary.replace(self._target)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise InputError(f"cannot write {self._target or 'standard output'}: {error.strerror or error}") from None
-        finally:
-            if self._temporary:
-                with contextlib.suppress(OSError):  # closing flushes; on a full disk that fails again
-                    self._stream.close()
-                self._temporary.unlink(missing_ok=True)
-
-
-class _Parquet:
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._writer = stream, None
-
-    def write(self, table: pa.Table) -> None:
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._stream, table.schema, compression="zstd")
-        self._writer.write_table(table)
-
-    def finish(self) -> None:
-        if self._writer is None:
-            raise InputError("there was no usable text: nothing is written")
-        self._writer.close()
-
-
-class _JsonLines:
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def write(self, table: pa.Table) -> None:
-        for row in table.to_pylist():
-            self._stream.write(json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
-
-    def finish(self) -> None:
-        self._stream.flush()
-
-
-class _Csv:
-    """CSV in which no cell starts a formula: such a cell gets a leading apostrophe, as spreadsheets write text."""
-
-    delimiter = ","
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._header = stream, False
-
-    def write(self, table: pa.Table) -> None:
-        if not self._header:
-            self._stream.write(self._line(table.column_names))
-            self._header = True
-        for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            self._stream.write(self._line(row))
-
-    def _line(self, row: Iterator[object] | tuple[object, ...] | list[str]) -> bytes:
-        buffer = _Line()
-        csv.writer(buffer, delimiter=self.delimiter, lineterminator="\n").writerow([safe_cell(cell) for cell in row])
-        return buffer.value.encode("utf-8", "replace")
-
-    def finish(self) -> None:
-        self._stream.flush()
-
-
-class _Tsv(_Csv):
-    delimiter = "\t"
-
-
-class _Line:
-    value = ""
-
-    def write(self, text: str) -> None:
-        self.value += text
-
-
-_SINKS: dict[str, type] = {".parquet": _Parquet, ".jsonl": _JsonLines, ".csv": _Csv, ".tsv": _Tsv}
-
-
-def safe_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet will run: text that begins like a formula, and is no number, gets an apostrophe.
-
-    >>> safe_cell("=1+1"), safe_cell("-3.5"), safe_cell("fine")
-    ("'=1+1", '-3.5', 'fine')
-    """
-    if value is None or isinstance(value, int | float):
-        return value
-    if isinstance(value, list):
-        value = "|".join(map(str, value))
-    text = str(value).replace("\x00", "")
-    return "'" + text if text.startswith(_DANGEROUS) and not _NUMBER.fullmatch(text) else text

@@ -10,7 +10,7 @@ from tutelage.errors import InputError
 from tutelage.methods.labelling.iptc import balanced_sample
 from tutelage.pipeline.annotate import labelled
 from tutelage.pipeline.folder import Run, write_atomically
-from tutelage.pipeline.predict import safe_cell
+from tutelage.pipeline.sinks import safe_cell
 
 
 def write_review_sample(run: Run, path: str | Path, *, per_label: int = 18) -> int:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tutelage.data.labels import LabelScheme
 from tutelage.data.split import group_split
 from tutelage.errors import InputError
 from tutelage.pipeline.annotate import labelled
+from tutelage.pipeline.choose import Fold, choose
 from tutelage.pipeline.folder import Run, signature
-from tutelage.pipeline.learn import Fold, Labelled, Recipe, Vectors, choose, fit, predicted
+from tutelage.pipeline.labelled import Labelled
+from tutelage.pipeline.learn import Recipe, Vectors, fit
+from tutelage.pipeline.shield import shielded
 
 if TYPE_CHECKING:
+    from tutelage.evaluation.drift import Reference
     from tutelage.students.base import Student
 
 FEW = 2_000
@@ -35,11 +38,11 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
 
     Raises: InputError: too few labels; MissingExtra: the wanted tier needs an extra.
     """
-    data = labelled(run)
     config = run.config
+    data = shielded(labelled(run), config.student)
     made_from = signature(
         data.ids.tolist(), data.hard.tolist(), np.round(data.soft, 6).tolist(), config.student.model_dump(), config.seed,
-        config.dev_share,
+        config.dev_share, None if data.bare is None else data.bare.tolist(),
     )  # fmt: skip
     note = run.stage("train")
     if note.get("made_from") == made_from and (run.path / "student" / "config.json").exists():
@@ -49,6 +52,7 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
     started = time.monotonic()
     tried: list[dict[str, Any]] = []
     students: dict[str, Student] = {}
+    probs: dict[str, np.ndarray] = {}
     vectors: dict[str, Vectors] = {}
     for recipe in candidates(run, data):
         log(f"training {recipe.tier}")
@@ -56,11 +60,11 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
         memory = (
             vectors.setdefault(recipe.encoder, Vectors(recipe.encoder, run.encoder_cache)) if recipe.encoder else None
         )
-        memory = memory if recipe.tier == "embedding" else None
+        memory = memory if recipe.tier in ("embedding", "static") else None
         recipe, judged = choose(recipe, folds, config.labels, vectors=memory)
         chosen = time.monotonic()
-        students[recipe.tier] = calibrated(
-            recipe, fit(recipe, data, config.labels, vectors=memory), folds, config.labels, memory
+        students[recipe.tier], probs[recipe.tier] = calibrated(
+            fit(recipe, data, config.labels, vectors=memory), judged.probs, folds
         )
         tried.append({
             "recipe": asdict(recipe), "tier": recipe.tier, "form": recipe.form, "dev_macro_f1": judged.macro_f1,
@@ -71,7 +75,9 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
     best = max(tried, key=lambda row: row["dev_sure_macro_f1"])
     for row in tried:
         row["chosen"] = row is best
-    _save(run, students, str(best["tier"]), data)
+    tier = str(best["tier"])
+    students[tier].reference_ = drift_reference(students[tier], folds[0], probs[tier], config.seed)
+    _save(run, students, tier, data)
     run.finish(
         "train", made_from=made_from, tried=tried, labels=len(data), dev=sum(len(fold.dev) for fold in folds),
         seconds=round(time.monotonic() - started, 3),
@@ -79,28 +85,46 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
     return run.stage("train")
 
 
-def calibrated(
-    recipe: Recipe, student: Student, folds: list[Fold], scheme: LabelScheme, vectors: Vectors | None
-) -> Student:
-    """The student with confidences that fit how often it gives the teacher's label on dev (one-label embedding students)."""
+def calibrated(student: Student, probs: np.ndarray, folds: list[Fold]) -> tuple[Student, np.ndarray]:
+    """The student with confidences that fit how often it gives the teacher's label on dev: for one-label embedding students.
+
+    Args: probs: what students of its recipe said of the dev texts that they had not seen (N, K), fold by fold.
+
+    Returns: the student, and `probs` with the same confidences.
+    """
     from tutelage.students import EmbeddingClassifier
     from tutelage.teachers.zero_shot import fit_temperature
 
-    if not isinstance(student, EmbeddingClassifier) or scheme.multi:
-        return student
-    part = fit(recipe, folds[0].train, scheme, vectors=vectors)
-    probs = predicted(part, folds[0].dev.texts)[1]
-    return student.sharpen(fit_temperature(np.log(np.maximum(probs, 1e-9)), folds[0].dev.hard))
+    if not isinstance(student, EmbeddingClassifier) or student.multi:
+        return student, probs
+    logits = np.log(np.maximum(probs, 1e-9))
+    temperature = fit_temperature(logits, np.concatenate([fold.dev.hard for fold in folds])[: len(logits)])
+    cooled = np.exp(logits / temperature)
+    return student.sharpen(temperature), cooled / cooled.sum(axis=1, keepdims=True)
+
+
+def drift_reference(student: Student, fold: Fold, probs: np.ndarray, seed: int) -> Reference:
+    """What a service compares its texts with: the first fold's dev texts and what was said of them (N, K)."""
+    from tutelage.evaluation.drift import Reference
+
+    said = probs[: len(fold.dev)]
+    given = student.decide(said)
+    if given.ndim == 1:
+        given = np.eye(said.shape[1], dtype=bool)[given]
+    return Reference.learn(fold.train.read.tolist(), fold.dev.read.tolist(), said, given.astype(bool), seed=seed)
 
 
 def candidates(run: Run, data: Labelled) -> list[Recipe]:
     """The recipes to try: the one that was asked for, or every tier that is quick on this machine."""
     wanted, seed = run.config.student, run.config.seed
     encoder = wanted.encoder or default_encoder(data)
+    recipe = Recipe(wanted.tier, seed=seed, temperature=wanted.target_temperature, self_distill=wanted.self_distill)
     if wanted.tier != "auto":
-        name = wanted.encoder if wanted.tier == "encoder" else encoder if wanted.tier == "embedding" else None
-        return [Recipe(wanted.tier, encoder=name, epochs=wanted.epochs, seed=seed)]
-    return [Recipe("ngram", seed=seed), Recipe("embedding", encoder=encoder, seed=seed)]
+        name = (
+            wanted.encoder if wanted.tier == "encoder" else encoder if wanted.tier in ("embedding", "static") else None
+        )
+        return [replace(recipe, encoder=name, epochs=wanted.epochs)]
+    return [replace(recipe, tier="ngram", self_distill=0.0), replace(recipe, tier="embedding", encoder=encoder)]
 
 
 def default_encoder(data: Labelled) -> str:

@@ -1,0 +1,113 @@
+"""A Ray to work on: one that is there already, or one of our own for as long as the work takes.
+
+A Ray of our own listens on the loopback interface only, under a token made for the occasion, reports no usage to anybody,
+and leaves neither processes nor files. (Interface and token are read from the environment when `ray` is imported: a program
+that has imported it before has chosen them itself.)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import InputError, MissingExtra
+
+_OBJECT_STORE = 80 << 20  # nearly the least that Ray takes
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+_OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a Ray for one machine, which listens on loopback (on Linux too)
+    "RAY_AUTH_MODE": "token",
+}
+
+
+def ray_module() -> Any:
+    """The module `ray` with `ray.data`, and quiet. Raises: MissingExtra: it is not installed."""
+    if "ray" not in sys.modules:  # it reads the environment when it is imported
+        own = {} if "RAY_ADDRESS" in os.environ else {**_OWN, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        for name, value in {**_QUIET, **own}.items():
+            os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise MissingExtra("predicting with --engine ray", "ray") from None
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray
+
+
+@contextmanager
+def cluster(workers: int | None = None) -> Iterator[tuple[Any, int]]:
+    """Ray and a number of workers: the cluster that this process is connected to, else that of RAY_ADDRESS, else our own.
+
+    Args:
+        workers: None takes every CPU there is.
+
+    What is started or connected here ends with the block.
+
+    Raises: MissingExtra: see `ray_module`; InputError: no cluster at RAY_ADDRESS.
+    """
+    ray = ray_module()
+    if ray.is_initialized():
+        yield ray, workers or _cpus(ray)
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    knock(address)
+    # Ray's sockets lie in this folder, and the path of a socket may have 107 characters
+    folder = tempfile.mkdtemp(prefix="tutelage-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108
+    own = {
+        "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE,
+        "_node_ip_address": "127.0.0.1", "_temp_dir": folder,
+    }  # fmt: skip
+    try:
+        try:
+            with _unheard():
+                ray.init(
+                    address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR,
+                    **(own if address == "local" else {}),
+                )  # fmt: skip
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"cannot reach Ray at {address}: {reason}") from None
+        yield ray, workers or _cpus(ray)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def knock(address: str) -> None:
+    """Raises: InputError: nothing listens at HOST:PORT (Ray itself would try for minutes); other addresses pass."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise InputError(f"no Ray answers at RAY_ADDRESS={address}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without standard error: Ray's core tells there how loud it was asked to be. Errors are exceptions all the same."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _cpus(ray: Any) -> int:
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
