@@ -215,6 +215,8 @@ def main() -> None:
         arms, splits = arguments.arms or list(linear.ARMS), range(100, 100 + arguments.splits)
         linear.compare(corpus, arms, splits, names_only=arguments.teacher == "names", cache=arguments.cache)
         return
+    if unknown := [name for name in arguments.arms or () if name not in ARMS]:
+        parser.error(f"no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
     arguments.arms = list(ARMS) if arguments.arms is None else arguments.arms
     with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task.json"
