@@ -164,3 +164,10 @@ def test_a_trained_student_carries_its_drift_reference(made):
     reference = open_student(made).reference_
     assert reference is not None
     assert reference.shares.sum() == pytest.approx(1)
+
+
+def test_a_shielded_student_carries_none_for_it_would_tell_which_words_were_in_the_texts(tmp_path):
+    source = jsonl(tmp_path / "texts.jsonl", rows(90))
+    tutelage.distill(source, SCHEME, out=tmp_path / "run", teacher=Keywords(), student="ngram", shield=True)
+    assert open_student(tmp_path / "run").reference_ is None
+    assert not (tmp_path / "run" / "student" / "drift.safetensors").exists()

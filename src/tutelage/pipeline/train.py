@@ -76,7 +76,10 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
     for row in tried:
         row["chosen"] = row is best
     tier = str(best["tier"])
-    students[tier].reference_ = drift_reference(students[tier], folds[0], probs[tier], config.seed)
+    if (
+        not config.student.shield
+    ):  # it can tell whether a word was in the texts, which the shield's audit does not measure
+        students[tier].reference_ = drift_reference(students[tier], folds[0], probs[tier], config.seed)
     _save(run, students, tier, data)
     run.finish(
         "train", made_from=made_from, tried=tried, labels=len(data), dev=sum(len(fold.dev) for fold in folds),

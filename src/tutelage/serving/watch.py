@@ -71,7 +71,10 @@ class DriftWatch:
     def state(self) -> dict[str, object]:
         """For `GET /health`: the latest window and the alarm, in words that a person understands."""
         if self.monitor is None:
-            return {"watching": False, "why": "the student has no drift reference; train it with this version"}
+            return {
+                "watching": False,
+                "why": "the student has no drift reference: it is from an older version, or was trained with --shield",
+            }
         last = self.monitor.last
         return {
             "watching": True, "windows": self.monitor.windows, "window": self.monitor.reference.window,
