@@ -16,22 +16,22 @@ same dev folds of the teacher's labels, by macro-F1 on the half of which the tea
 
 `trusted` are hard labels weighted by the teacher's confidence; `soft` are its probabilities, which scikit-learn takes as one
 weighted row for every label of more than a hundredth. Every peer has two rows: `best` takes the setting with the best score,
-as one usually does; `1se` the one that shrinks most of those within a standard error of it, as the n-gram student's pipeline
-does, because a student that agrees more with its teacher is not the better one.
+as one usually does; `1se` the one that shrinks most of those within a standard error of the difference, as the n-gram student's
+pipeline does, because a student that agrees more with its teacher is not the better one.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 
 from corpora import Corpus, split, taught
+from peers import cleaned, fasttext_model
 from tutelage.data.labels import LabelScheme
 from tutelage.evaluation.classification import macro_f1
 from tutelage.pipeline.choose import Fold, choose
@@ -80,12 +80,12 @@ def peer(path: Trials, data: Labelled, folds: list[Fold], scheme: LabelScheme, s
     given = np.concatenate([fold.dev.hard for fold in folds])
     trust = np.concatenate([fold.dev.confidence for fold in folds])
     sure = trust >= np.median(trust)
-    codes = {one: np.concatenate(parts)[sure] for one, parts in said.items() if len(parts) == len(folds)}
+    codes = {setting: np.concatenate(parts)[sure] for setting, parts in said.items() if len(parts) == len(folds)}
     scores = {setting: macro_f1(given[sure], answers) for setting, answers in codes.items()}
     best = max(scores, key=lambda setting: scores[setting])
-    rate = float((codes[best] == given[sure]).mean())
-    error = np.sqrt(rate * (1 - rate) / sure.sum())
-    close = [setting for setting, score in scores.items() if score >= scores[best] - error]
+    hits = {setting: (answers == given[sure]).astype(float) for setting, answers in codes.items()}
+    error = {setting: np.std(hits[best] - own) / np.sqrt(len(own)) for setting, own in hits.items()}
+    close = [setting for setting, score in scores.items() if score >= scores[best] - error[setting]]
     chosen = {" best": best, " 1se": min(close, key=lambda setting: (setting.rank, -scores[setting]))}
     models = {setting: train_at(path, data, setting) for setting in set(chosen.values())}
     return {rule: Learned(models[setting], setting.options) for rule, setting in chosen.items()}
@@ -166,27 +166,20 @@ def bayes(data: Labelled) -> Iterator[tuple[Setting, Predict]]:
 
 def fasttext(data: Labelled) -> Iterator[tuple[Setting, Predict]]:
     """fastText on hard labels."""
-    import fasttext as library
-
-    def clean(texts: Sequence[str]) -> list[str]:
-        return [" ".join(re.findall(r"[^\W_]+", text.lower())) for text in texts]
-
-    with NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        file.writelines(f"__label__{y} {x}\n" for x, y in zip(clean(data.texts), data.hard, strict=True))
-        file.flush()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "train.txt"
+        lines = [f"__label__{y} {x}" for x, y in zip(cleaned(data.texts), data.hard, strict=True)]
+        file.write_text("\n".join(lines), encoding="utf-8")
         for longest in (0, 5):
+            chars = {"minn": 2 if longest else 0, "maxn": longest}
             for rank, (epochs, lr) in enumerate((e, r) for e in (5, 25, 100) for r in (0.1, 0.5)):
                 try:
-                    model = library.train_supervised(
-                        file.name, thread=1, verbose=0, wordNgrams=2, dim=32, bucket=200_000, minn=2 if longest else 0,
-                        maxn=longest, epoch=epochs, lr=lr,
-                    )  # fmt: skip
-                except RuntimeError:  # "Encountered NaN": this rate is too high for these texts
+                    model, _ = fasttext_model(file, dim=32, epoch=epochs, lr=lr, thread=1, **chars)
+                except RuntimeError:  # NaN each time: this rate is too high for these texts
                     continue
-                options = f"{epochs} epochs, lr = {lr:g}{', characters' if longest else ''}"
                 yield (
-                    Setting(rank, options),
-                    lambda texts, m=model: np.array([int(x[0][9:]) for x in m.predict(clean(texts))[0]]),
+                    Setting(rank, f"{epochs} epochs, lr = {lr:g}{', characters' if longest else ''}"),
+                    lambda texts, m=model: np.array([int(x[0][9:]) for x in m.predict(cleaned(texts))[0]]),
                 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -77,29 +77,45 @@ def ours(tier: str, rows: int | None = None, **options: object):
     return learn
 
 
+def cleaned(texts: Sequence[str]) -> list[str]:
+    """Texts as fastText wants them: lower-case words, one space between them."""
+    return [" ".join(re.findall(r"[^\W_]+", text.lower())) for text in texts]
+
+
+def fasttext_model(file: Path, **options: float):
+    """fastText, trained on a file, and the seconds that took.
+
+    Raises: RuntimeError: it met NaN in three runs of three; some runs end so, and the next one does not.
+    """
+    import fasttext as library
+
+    for attempts_left in (2, 1, 0):
+        started = time.perf_counter()
+        try:
+            model = library.train_supervised(str(file), verbose=0, wordNgrams=2, bucket=200_000, **options)
+        except RuntimeError:
+            if not attempts_left:
+                raise
+        else:
+            return model, time.perf_counter() - started
+    raise AssertionError("unreachable")
+
+
 def fasttext(epochs: int | None):
     """fastText with word pairs; None: as many epochs as the n-gram student made passes. Its texts come cleaned."""
 
-    def clean(texts: list[str]) -> list[str]:
-        return [" ".join(re.findall(r"[^\W_]+", text.lower())) for text in texts]
-
     def learn(task: Task, setting: Setting) -> Trained:
-        import fasttext as library
-
         file, passes = setting.folder / "train.txt", epochs or setting.passes
-        lines = [f"__label__{NAMES.index(y)} {x}" for x, y in zip(clean(task.train), task.labels, strict=True)]
+        lines = [f"__label__{NAMES.index(y)} {x}" for x, y in zip(cleaned(task.train), task.labels, strict=True)]
         file.write_text("\n".join(lines), encoding="utf-8")
-        started = time.perf_counter()
-        options = {"wordNgrams": 2, "dim": 10, "epoch": passes, "lr": 0.5, "bucket": 200_000, "minCount": 1}
-        model = library.train_supervised(str(file), thread=setting.threads, verbose=0, **options)
-        seconds = time.perf_counter() - started  # without writing the file, which is not its fault
+        model, seconds = fasttext_model(file, dim=10, epoch=passes, lr=0.5, thread=setting.threads)
         file.unlink()
         model.save_model(str(setting.folder / "model.bin"))
 
         def predict(texts: object) -> list[str]:
             return [NAMES[int(label[0][9:])] for label in model.predict(texts)[0]]
 
-        return Trained(predict, clean, passes, seconds)
+        return Trained(predict, cleaned, passes, seconds)
 
     return learn
 

@@ -258,6 +258,7 @@ def _disagreement(rng: np.random.Generator, names: tuple[str, ...], number: int)
         "student": names[student],
         "teacher_confidence": float(0.99 - number * 0.004),
         "student_confidence": float(0.98 - number * 0.005),
+        "because": TEXTS[number % len(TEXTS)].split()[:2],
     }
     return row | ({"gold": names[rng.choice([teacher, student])]} if number % 3 == 0 else {})
 

@@ -12,8 +12,9 @@ from tutelage.pipeline.learn import Recipe, fit
 from tutelage.pipeline.train import dev_folds
 
 
-def judged(sure: float, unsure: float = 0.5) -> Judged:
-    return Judged(macro_f1=sure, sure=sure, unsure=unsure, error=0.02, n=100, probs=np.zeros((100, 2)))
+def judged(sure: float, unsure: float = 0.5, right: range = range(80)) -> Judged:
+    hits = np.isin(np.arange(100), right)
+    return Judged(sure, sure, unsure, error=0.02, n=200, probs=np.zeros((200, 2)), hits=hits)
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,22 @@ def data() -> Labelled:
     return Labelled(np.arange(120).astype(str), np.array([row["text"] for row in taught], object), hard, soft)
 
 
-def test_of_n_grams_the_one_that_shrinks_most_within_a_standard_error():
+def test_of_n_grams_the_one_that_shrinks_most_within_a_standard_error_of_their_difference():
     tried = {
-        Recipe("ngram", strength=3e3): judged(0.70),
-        Recipe("ngram", strength=1e4): judged(0.79),
-        Recipe("ngram", form="soft", strength=1e4): judged(0.795),
+        Recipe("ngram", strength=3e3): judged(
+            0.76, right=range(76)
+        ),  # four texts apart: 0.04 > sqrt(0.04 * 0.96 / 100)
+        Recipe("ngram", strength=1e4): judged(0.79, right=range(1, 80)),
+        Recipe("ngram", form="soft", strength=1e4): judged(0.795, right=range(1, 80)),
         Recipe("ngram", form="soft", strength=1e5): judged(0.80),
     }
     assert settled(tried) == Recipe("ngram", form="soft", strength=1e4)
+    assert judged(0.8).apart(judged(0.76, right=range(76))) == pytest.approx(np.sqrt(0.04 * 0.96 / 100))
+
+
+def test_twins_differ_by_less_than_strangers():
+    best = judged(0.80)
+    assert best.apart(judged(0.79, right=range(79))) < best.apart(judged(0.79, right=range(21, 100)))
 
 
 def test_of_heads_on_embeddings_the_one_that_imitates_least():

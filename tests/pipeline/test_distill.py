@@ -90,6 +90,14 @@ def test_metrics_hold_what_other_programs_read(finished: Distilled) -> None:
     json.dumps(metrics, allow_nan=False)
 
 
+def test_a_disagreement_says_which_words_of_the_text_spoke_for_the_students_label(finished: Distilled) -> None:
+    rows = finished.metrics["disagreements"]
+    assert rows
+    for row in rows:
+        assert row["because"]
+        assert all(part in row["text"] for part in row["because"])
+
+
 def test_gold_is_balanced_and_out_of_reach_of_the_student(finished: Distilled) -> None:
     gold, pool = finished.run.table("gold"), finished.run.table("pool")
     held = set(gold["id"].to_pylist())

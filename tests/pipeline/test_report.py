@@ -208,7 +208,7 @@ def test_labels_and_texts_cannot_become_markup(metrics: Metrics) -> None:
     hostile = copy.deepcopy(metrics)
     old = hostile["scheme"]["names"][0]
     hostile = json.loads(json.dumps(hostile).replace(json.dumps(old)[1:-1], json.dumps(HOSTILE)[1:-1]))
-    hostile["disagreements"][0]["text"] = HOSTILE
+    hostile["disagreements"][0] |= {"text": HOSTILE, "because": [HOSTILE]}
     hostile["run"] = hostile["teacher"]["name"] = hostile["acceptance"]["sentence"] = HOSTILE
     hostile["warnings"] = [HOSTILE]
     harmless, page = Page(render_report(metrics)), Page(render_report(hostile, configuration=HOSTILE))
@@ -237,6 +237,8 @@ def test_no_texts_means_no_texts(plain: None, metrics: Metrics) -> None:
     assert "news-" in with_texts
     assert not re.search(r"news-\d", without)
     assert "left out of this copy" in without
+    assert "because of" in with_texts
+    assert "because of" not in without
 
 
 def test_the_disagreements_can_be_filtered_and_say_who_was_right(page: Page) -> None:

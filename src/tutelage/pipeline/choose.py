@@ -26,7 +26,7 @@ class Judged:
     Attributes:
         macro_f1: against the teacher on all of them; sure: on the half of which the teacher is surest; unsure: share of the
             teacher's labels that it gives too on the rest. error: one standard error of `sure`. n: how many texts.
-        probs: what was said of them (n, K), fold by fold.
+        probs: what was said of them (n, K), fold by fold. hits: whether the teacher says so too, of the sure half.
     """
 
     macro_f1: float
@@ -35,6 +35,11 @@ class Judged:
     error: float
     n: int
     probs: np.ndarray = field(repr=False, compare=False)
+    hits: np.ndarray = field(repr=False, compare=False)
+
+    def apart(self, other: Judged) -> float:
+        """One standard error of the difference to another on the same texts: twins differ by less than strangers."""
+        return float(np.std(self.hits.astype(float) - other.hits) / np.sqrt(len(self.hits)))
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def judge(recipe: Recipe, folds: Sequence[Fold], scheme: LabelScheme, vectors: V
         error=float(np.sqrt(rate * (1 - rate) / sure.sum())),
         n=len(said),
         probs=probs,
+        hits=hits[sure],
     )
 
 
@@ -78,10 +84,11 @@ def choose(
     A student that agrees more with its teacher is not the better one: sharing the teacher's view of a text it can copy the
     teacher's mistakes too. Where the teacher is sure it is mostly right, so agreement there is quality, and agreement
     elsewhere is imitation. The choice is therefore among all recipes whose macro-F1 on the sure half is within one standard
-    error of the best: of a head on embeddings the one that imitates least, of n-grams the one that shrinks most, since among
-    many weak features shrinkage is what stands between a student and its teacher's slips. Soft targets are the shortest way
-    to a copy and not tried on embeddings, unless a temperature is asked for, which hard labels do not have. A transformer is
-    trained once, on all that the teacher said. Characters and balance each cost something, and must be worth it.
+    error of the best (of n-grams: of their difference): of heads on embeddings the one that imitates least, of n-grams the
+    one that shrinks most, since among many weak features shrinkage is what stands between a student and its teacher's slips.
+    Soft targets are the shortest way to a copy and not tried on embeddings, unless a temperature is asked for, which hard
+    labels do not have. A transformer is trained once, on all that the teacher said. Characters and balance each cost
+    something, and must be worth it.
 
     Raises: InputError: a temperature for a teacher that gives no probabilities.
     """
@@ -102,7 +109,6 @@ def choose(
     if recipe.temperature != 1:
         forms = ["soft"]
     judged: dict[Recipe, Judged] = {}
-
     strengths = STRENGTHS.get(recipe.tier, (None,))
 
     def best_of(first: Recipe, forms: Sequence[str], strengths: Sequence[float | None]) -> Recipe:
@@ -125,12 +131,14 @@ def choose(
 
 def settled(judged: Mapping[Recipe, Judged]) -> Recipe:
     """The recipe that is taken of several of one tier, by the rule of `choose`."""
-    best = max(judged.values(), key=lambda j: j.sure)
-    close = [one for one, j in judged.items() if j.sure >= best.sure - best.error]
-    match close[0].tier:
+    leader = max(judged, key=lambda one: judged[one].sure)
+    best = judged[leader]
+    match leader.tier:
         case "embedding":
+            close = [one for one, j in judged.items() if j.sure >= best.sure - best.error]
             return min(close, key=lambda one: judged[one].unsure)
         case "ngram":
+            close = [one for one, j in judged.items() if j.sure >= best.sure - best.apart(j)]
             return min(close, key=lambda one: (one.strength, -judged[one].sure))
         case _:
-            return max(close, key=lambda one: judged[one].sure)
+            return leader

@@ -34,7 +34,7 @@ from tutelage.pipeline.train import dev_folds, train
 if TYPE_CHECKING:
     from tutelage.students.base import Student
 
-DISAGREEMENTS = 100
+DISAGREEMENTS, REASONS = 100, 5
 _SPEED_TEXTS, _SLOW_TEXTS = 2_000, 48
 
 
@@ -151,15 +151,17 @@ def _teacher_teacher(run: Run) -> Metrics:
 def _disagreements(run: Run, data: Labelled, chosen: Recipe, vectors: Vectors | None) -> list[Metrics]:
     """Where teacher and a student that has not seen the text's label are most sure of different things.
 
-    Every text is judged by the student of the other half; the product of the two confidences ranks the rows.
+    Every text is judged by the student of the other half; the product of the two confidences ranks the rows. A student that
+    can explain itself says which words decided.
     """
     scheme = run.config.labels
     halves = group_split(range(len(data)), [0.5, 0.5], seed=run.config.seed, stratify=data.strata)
-    rows: list[tuple[float, Metrics]] = []
+    rows: list[tuple[float, Metrics, Student]] = []
     for mine, other in (halves, halves[::-1]):
         if len(np.unique(data.hard[other], axis=0)) < 2:
             continue
-        codes, probs = predicted(fit(chosen, data.rows(other), scheme, vectors=vectors), data.texts[mine])
+        student = fit(chosen, data.rows(other), scheme, vectors=vectors)
+        codes, probs = predicted(student, data.texts[mine])
         differs = codes != data.hard[mine] if codes.ndim == 1 else (codes != data.hard[mine]).any(axis=1)
         for place in np.flatnonzero(differs):
             row = mine[place]
@@ -168,9 +170,20 @@ def _disagreements(run: Run, data: Labelled, chosen: Recipe, vectors: Vectors | 
             rows.append((sure * trusted, {
                 "id": data.ids[row], "text": data.texts[row], "teacher": _names(data.hard[row], scheme.names),
                 "student": _names(codes[place], scheme.names), "teacher_confidence": trusted, "student_confidence": sure,
-            }))  # fmt: skip
+            }, student))  # fmt: skip
     rows.sort(key=lambda item: -item[0])
-    return [row for _, row in rows[:DISAGREEMENTS]]
+    shown = rows[:DISAGREEMENTS]
+    return [row | {"because": _because(student, row["text"], row["student"])} for _, row, student in shown]
+
+
+def _because(student: Student, text: str, label: str) -> list[str]:
+    """The n-grams that spoke most for a label, strongest first; none where nobody can tell."""
+    from tutelage.students import NgramClassifier
+
+    if not isinstance(student, NgramClassifier) or label not in student.classes_:
+        return []
+    for_it = (part.text for part in student.explain(text, label).contributions if part.weight > 0)
+    return list(dict.fromkeys(for_it))[:REASONS]
 
 
 def _names(code: Any, names: tuple[str, ...]) -> str:

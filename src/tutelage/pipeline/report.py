@@ -333,7 +333,7 @@ def _disagreements(metrics: Metrics, *, texts: bool) -> list[dict[str, Any]]:
         "teacher_confidence",
         "student_confidence",
         "gold",
-        *(("id", "text") if texts else ()),
+        *(("id", "text", "because") if texts else ()),
     )
     return [{key: row.get(key) for key in keys} for row in (metrics.get("disagreements") or [])[:100]]
 

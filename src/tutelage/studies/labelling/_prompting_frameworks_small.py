@@ -20,11 +20,13 @@ from tutelage.teachers.llm.teacher import LLMTeacher
 
 @dataclass(frozen=True)
 class Small:
-    """How many texts a seed, the most tokens of a written answer, and whether the prompt defines the labels."""
+    """How many texts a seed, words of a text, tokens of a written answer; whether labels are defined and scores calibrated."""
 
     texts: int = 14
+    words: int = 512
     tokens: int = 32
-    definitions: bool = True
+    defined: bool = True
+    calibrated: bool = True
 
 
 def news(setup: Setup[Small]) -> pa.Table:
@@ -38,9 +40,13 @@ def small(name: str, role: Role) -> Arm[pa.Table, Small]:
 
     def run(data: pa.Table, trial: Trial[Small]) -> dict[str, float]:
         trial.budget.count(examples=len(data))
-        scheme = SCHEME if trial.settings.definitions else LabelScheme.from_dict(list(SCHEME.names))
-        model = SmolLM2(grammar=name == "grammar", tokens=trial.settings.tokens)
-        teacher = ScoringTeacher(model) if name == "scoring" else LLMTeacher(model, repairs=0, concurrency=1)
+        s = trial.settings
+        scheme = SCHEME if s.defined else LabelScheme.from_dict(list(SCHEME.names))
+        model = SmolLM2(grammar=name == "grammar", tokens=s.tokens)
+        if name == "scoring":
+            teacher = ScoringTeacher(model, max_words=s.words, calibrate=s.calibrated)
+        else:
+            teacher = LLMTeacher(model, repairs=0, concurrency=1, max_words=s.words)
         with Ledger(":memory:") as ledger:
             with seconds() as spent:
                 first = teacher.annotate(data, scheme, ledger=ledger)
@@ -85,7 +91,7 @@ SMALL = Part(
         *(at_least(arm, "rerun equal", 1, every_seed=True) for arm in ("free", "grammar", "scoring")),
     ),
     settings=Small(),
-    fast=Small(texts=1, tokens=4, definitions=False),
+    fast=Small(texts=1, words=5, tokens=4, defined=False, calibrated=False),
     seeds=3,
     files=("ag_news_test.csv",),
 )
