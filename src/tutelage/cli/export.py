@@ -15,11 +15,14 @@ def export(
     run: o.RunFolder,
     to: Annotated[Path, Option("--to", help="The folder to write.", show_default=False)],
     format: Annotated[str, Option(help="native, or onnx (extra `onnx`).")] = "native",
+    push_to_hub: Annotated[
+        str | None, Option(help="Push the folder to this repository of a hub too: owner/name.", show_default=False)
+    ] = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Write the student to a folder of its own; ONNX exports are checked for equal predictions."""
+    """Write the student and its model card to a folder of its own; ONNX exports are checked for equal predictions."""
     from tutelage.pipeline.export import export as run_export
 
-    facts = run_export(run, to, format=format)
+    facts = run_export(run, to, format=format, hub=push_to_hub)
     Screen(quiet=quiet, json=json).result(facts, f"{to}: {facts['bytes']:,} bytes, {facts['format']}{facts['note']}")

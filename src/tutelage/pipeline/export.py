@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from tutelage.errors import InputError
+from tutelage.pipeline.card import model_card
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.predict import open_student
+from tutelage.students.hub import checked, push_folder
 
 if TYPE_CHECKING:
     from tutelage.students.base import Student
@@ -23,16 +25,20 @@ TOLERANCE = 1e-3
 """Difference of a probability up to which another label is a tie that fell the other way."""
 
 
-def export(run: str | Path, to: str | Path, *, format: str = "native") -> dict[str, object]:
+def export(run: str | Path, to: str | Path, *, format: str = "native", hub: str | None = None) -> dict[str, object]:
     """Write the student of a run to a folder: -> facts about the export (format, bytes, note).
 
-    An ONNX export holds the native student too (which turns texts into the model's inputs) and `model.onnx`; it is run on
-    up to a thousand texts of the pool, and its labels must equal the student's.
+    The folder has a README.md, the model card (see `card`); it is yours to edit. `hub` is the name of a repository,
+    "owner/name", to which the folder is pushed too. An ONNX export holds the native student too (which turns texts into the
+    model's inputs) and `model.onnx`; it is run on up to a thousand texts of the pool, and its labels must equal the student's.
 
-    Raises: InputError: unknown format, the folder is not empty, predictions differ; MissingExtra: ONNX is not installed.
+    Raises: InputError: unknown format, the folder is not empty, predictions differ, the hub refuses; MissingExtra: ONNX or
+        huggingface_hub is not installed.
     """
     if format not in FORMATS:
         raise InputError(f"unknown export format {format!r}; there are {', '.join(FORMATS)}")
+    if hub is not None:
+        checked(hub)
     target = Path(to)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty; give another folder")
@@ -44,12 +50,16 @@ def export(run: str | Path, to: str | Path, *, format: str = "native") -> dict[s
         student.save(fresh)
         if format == "onnx":
             note = _with_onnx(student, run, fresh)
+        if (Path(run) / "run.yaml").exists():
+            (fresh / "README.md").write_text(model_card(Run(run)), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    if hub is not None:
+        note += f", pushed: {push_folder(target, hub)}"
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     return {"folder": str(target), "format": format, "bytes": size, "note": note}
 

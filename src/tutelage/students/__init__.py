@@ -43,13 +43,15 @@ __all__ = [
 
 
 def load_student(folder: str | Path) -> Student:
-    """A student of whichever tier the folder holds.
+    """A student of whichever tier the folder holds; "hf://owner/name[@revision]" is one of a hub (extra `hub`).
 
     Raises: InputError: damaged, not a student, or of a tier that this version does not know.
     """
     from tutelage.errors import InputError
-    from tutelage.students import artifact
+    from tutelage.students import artifact, hub
 
+    if str(folder).startswith(hub.SCHEME):
+        folder = hub.fetched(str(folder))
     tier = artifact.read_config(artifact.check(folder)).get("tier")
     if not isinstance(tier, str) or tier not in TIERS:
         raise InputError(f"{folder} holds a student of tier {tier!r}; known are {', '.join(TIERS)}")

@@ -17,11 +17,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from tutelage.errors import InputError
-from tutelage.students import artifact, stored
+from tutelage.students import artifact, hub, stored
 from tutelage.students.artifact import Json
 from tutelage.students.inputs import Labels, Texts, Weights, as_targets, as_texts
 from tutelage.students.stored import State
 from tutelage.students.threads import one_blas_thread
+from tutelage.students.thresholds import best_thresholds
 from tutelage.students.weights import as_weights, with_class_weight
 
 __all__ = ["Examples", "State", "Student"]
@@ -157,18 +158,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         """
         if not self._multi:
             raise InputError("thresholds are for students with several labels a text (multi=True)")
-        if probs.shape != targets.shape or probs.shape[1:] != (len(self.classes_),):
-            raise InputError(f"need two arrays (N, {len(self.classes_)}); got {probs.shape} and {targets.shape}")
-        thresholds = np.full(len(self.classes_), 0.5, np.float32)
-        for k in range(len(thresholds)):
-            order = np.argsort(-probs[:, k], kind="stable")
-            right = np.cumsum(targets[order, k] > 0)
-            if len(right) and right[-1]:
-                f1 = 2 * right / (np.arange(1, len(right) + 1) + right[-1])
-                last = int(f1.argmax())
-                following = probs[order[last + 1], k] if last + 1 < len(order) else 0.0
-                thresholds[k] = (probs[order[last], k] + following) / 2
-        self.thresholds_ = thresholds
+        self.thresholds_ = best_thresholds(probs, targets, len(self.classes_))
         return self
 
     def sharpen(self, temperature: float) -> Self:
@@ -230,6 +220,15 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
     def load(cls, folder: str | Path) -> Self:
         """A student from its folder. Raises: InputError: damaged, of another tier, or not a student; one line says which."""
         return stored.load(cls, folder)
+
+    def push_to_hub(self, name: str, *, private: bool = True, card: str | None = None) -> str:
+        """Write the student to a hub (extra `hub`): -> the commit's address. Raises: see `tutelage.students.hub.push`."""
+        return hub.push(self, name, private=private, card=card)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Self:
+        """A student of a folder, else of a hub: "owner/name", "owner/name@revision". Raises: as `load`, and `hub.fetched`."""
+        return cls.load(name if Path(name).is_dir() else hub.fetched(str(name)))
 
     @property
     def _multi(self) -> bool:
