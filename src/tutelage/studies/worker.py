@@ -55,9 +55,9 @@ class Runner:
         self._kept: tuple[tuple[int, int], Any] | None = None
 
     def run(self, block: Block) -> list[Measurement]:
-        """Figures, budget and seconds of each unit, in order; a stack's seconds are shared out evenly."""
+        """Figures, budget and CPU seconds of each unit, in order; a stack's are shared out evenly."""
         part = self.study.parts[block.part]
-        started = time.perf_counter()
+        started = time.process_time()
         trials = [self._trial(part, unit) for unit in block.units]
         data = {seed: self._data(block.part, seed) for seed in dict.fromkeys(trial.seed for trial in trials)}
         seed_everything(trials[0].seed)
@@ -69,7 +69,7 @@ class Runner:
             run = part.arm(trials[0].arm).run
             assert run is not None
             measured = [run(data[trials[0].seed], trials[0])]
-        seconds = (time.perf_counter() - started) / len(trials)
+        seconds = (time.process_time() - started) / len(trials)
         return [
             Measurement(_checked(part, trial, values), trial.budget, seconds)
             for trial, values in zip(trials, measured, strict=True)
