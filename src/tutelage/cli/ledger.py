@@ -1,4 +1,4 @@
-"""`tutelage ledger`: what the teacher was asked and said; export, import, forget, verify."""
+"""`tutelage ledger`: what the teacher was asked and said; export, import, forget, verify, repair."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def ledger(
         Option(metavar="ID", help="Delete a text everywhere in the run (repeatable).", show_default=False),
     ] = None,
     verify: Annotated[bool, Option("--verify", help="Check every row's digest.")] = False,
+    repair: Annotated[bool, Option("--repair", help="Make a damaged ledger whole; the damaged file stays.")] = False,
     json: o.Json = False,
 ) -> None:
     """Summarise the ledger of a run, or move answers in and out.
@@ -60,12 +61,23 @@ def ledger(
             {"forgotten": count},
             f"{count} texts deleted everywhere in {run}; train again, so that the student forgets too",
         )
+    elif repair:
+        from tutelage.pipeline.repair import repair_ledger
+
+        with folder.working():
+            facts = repair_ledger(folder)
+        screen.result(
+            facts,
+            f"{facts['answers']:,} answers kept, {facts['from_tables']:,} more from the run's tables, {facts['damaged']:,} "
+            f"damaged. The damaged file is {facts['damaged_file']}. Next: tutelage annotate {run}, which asks for the rest",
+        )
     elif verify:
         with folder.ledger(readonly=True) as book:
             wrong = book.verify()
         if wrong:
             raise InputError(
-                f"{len(wrong)} answers of {run} do not match their digest; first: text {wrong[0].text[:16]}"
+                f"{len(wrong)} answers of {run} do not match their digest; first: text {wrong[0].text[:16]}. "
+                f"`tutelage ledger {run} --repair` drops them; they are asked for again"
             )
         screen.result({"damaged": 0}, "every row matches its digest")
     else:

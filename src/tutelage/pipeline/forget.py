@@ -41,6 +41,8 @@ def forget(run: Run, ids: Sequence[str]) -> int:
     })  # fmt: skip
     with run.ledger() as ledger:
         ledger.forget([text_fingerprint(text) for text in texts.values()])
+    for old in run.path.glob("labels.sqlite.damaged*"):  # what a repair has left; it cannot be searched
+        old.unlink()
     for name in _TABLES:
         if run.has(name):
             table = run.table(name)

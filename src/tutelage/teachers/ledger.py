@@ -27,6 +27,7 @@ from tutelage.teachers.records import COLUMNS, SCHEMA_VERSION, TABLES, Answer, d
 
 __all__ = ["Answer", "Ledger", "text_fingerprint"]
 
+_REPAIR = "`tutelage ledger RUN --repair` keeps every sound row; what is lost is asked for again"
 _CHUNK = 500  # keys in one SELECT; SQLite's floor for bound values is 999
 
 
@@ -130,21 +131,34 @@ class Ledger:
             try:
                 return self._db.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise InputError(f"cannot read the ledger {self.path}: {error}") from None
+                mend = f". {_REPAIR}" if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error) else ""
+                raise InputError(f"cannot read the ledger {self.path}: {error}{mend}") from None
 
     # answers
 
     def get(self, teacher: str, prompt: str, texts: Iterable[str], sample: int = 0) -> dict[str, Answer]:
-        """The answers that are there, by text fingerprint."""
+        """The answers that are there, by text fingerprint. Raises: InputError: one of them is not what was written."""
         wanted = list(dict.fromkeys(texts))
         found: dict[str, Answer] = {}
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ",".join("?" * len(part))
-            sql = f"SELECT {','.join(COLUMNS)} FROM answers WHERE teacher = ? AND prompt = ? AND sample = ? AND text IN ({marks})"
+            sql = (
+                f"SELECT {','.join(COLUMNS)}, digest FROM answers"
+                f" WHERE teacher = ? AND prompt = ? AND sample = ? AND text IN ({marks})"
+            )
             for row in self._read(sql, [teacher, prompt, sample, *part]):
-                found[row[2]] = Answer.from_row(row)
+                found[row[2]] = self._checked(row)
         return found
+
+    def _checked(self, row: tuple) -> Answer:
+        """The answer of a row that ends with its digest. Raises: InputError: the two do not match."""
+        if digest(row[:-1]) != row[-1]:
+            raise InputError(
+                f"the ledger {self.path} is damaged: the answer to text {row[2][:16]} is not what was written. "
+                f"{_REPAIR}"
+            )
+        return Answer.from_row(row)
 
     def put(self, rows: Iterable[Answer], *, derived: bool = False) -> None:
         """Store answers in one transaction. A usable answer is never overwritten, a failed one is.
@@ -328,11 +342,12 @@ class Ledger:
         where = "WHERE " + " AND ".join(f"answers.{name} = ?" for name in given) if given else ""
         columns = ",".join(f"answers.{name}" for name in COLUMNS)
         rows = self._read(
-            f"SELECT {columns}, COALESCE(texts.id, answers.text) FROM answers LEFT JOIN texts ON texts.text = answers.text "
-            f"{where} ORDER BY teacher, prompt, sample, 18",
+            f"SELECT {columns}, answers.digest, COALESCE(texts.id, answers.text) FROM answers "
+            f"LEFT JOIN texts ON texts.text = answers.text "
+            f"{where} ORDER BY teacher, prompt, sample, {len(COLUMNS) + 2}",
             list(given.values()),
         )
-        answers = [Answer.from_row(row) for row in rows]
+        answers = [self._checked(row[:-1]) for row in rows]
         data: dict[str, list[object]] = {"id": [row[-1] for row in rows]}
         for field in EXPORT:
             if field.name != "id":
