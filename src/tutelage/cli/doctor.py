@@ -13,6 +13,7 @@ EXTRAS = {
     "pdf": ("pypdf",),
     "serve": ("fastapi", "uvicorn", "httptools", "prometheus_client"),
     "ray": ("ray",),
+    "track": ("mlflow", "trackio"),
     "studies": ("mnist1d", "gensim"),
 }
 """Extra -> the modules that it brings."""
