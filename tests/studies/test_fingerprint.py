@@ -28,9 +28,18 @@ def test_imports_count_wherever_they_stand_and_through_others(module):
     assert {name, "tutelage.evaluation.significance", "tutelage.evaluation.bootstrap"} <= set(sources(name))
 
 
-def test_a_name_of_a_package_stands_for_the_whole_package(module):
+def test_a_name_that_a_package_makes_itself_stands_for_the_whole_package(module):
     found = set(sources(module("from tutelage.evaluation import whatever\n")))
     assert {"tutelage.evaluation.significance", "tutelage.evaluation.classification"} <= found
+
+
+def test_a_name_that_a_package_has_from_a_module_stands_for_that_module(module):
+    found = set(sources(module("from tutelage.teachers import Ledger\n")))  # which the package loads on first use
+    assert "tutelage.teachers.ledger" in found
+    assert "tutelage.teachers.zero_shot" not in found
+    found = set(sources(module("from tutelage.feedback import Alternation\n")))
+    assert "tutelage.feedback.alternation" in found
+    assert "tutelage.feedback.snapshot" not in found
 
 
 def test_the_harness_and_imports_for_type_checkers_do_not_count(module):

@@ -25,8 +25,8 @@ _HARNESS = _ROOT / "studies"
 def sources(module: str) -> dict[str, Path]:
     """The module and all modules of this package that it rests on: name → file, sorted by name.
 
-    `from package import name` counts the whole package where `name` is not one of its modules, because a package may
-    load them lazily. Imports for type checkers only do not count.
+    `from package import name` counts the module that the package has the name from, which may be loaded lazily, and the whole
+    package where it does not say. Other imports for type checkers only do not count.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -116,14 +116,32 @@ def _import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
 
 
 def _named(package: str, names: Iterable[str]) -> Iterator[str]:
-    """The modules behind `from package import names`; a name that is no module stands for the whole package."""
+    """The modules behind `from package import names`: a module of that name, the one that the package has the name from, or
+    the whole package where it makes the name itself, because it may load anything then."""
     path = _file(package)
+    if path is None or path.name != "__init__.py":
+        return
+    homes = _homes(path.read_text(encoding="utf-8"))
     for name in names:
         if _file(f"{package}.{name}") is not None:
             yield f"{package}.{name}"
-        elif path is not None and path.name == "__init__.py":
+        elif name in homes:
+            yield homes[name]
+        else:
             modules = path.parent.glob("*.py") if package != PACKAGE else path.parent.glob("*/*.py")
             yield from (_name(p) for p in sorted(modules) if p.stem != "__init__")
+
+
+@cache
+def _homes(source: str) -> dict[str, str]:
+    """Name -> the module that a package's `__init__` has it from, also where it says so to type checkers only."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and not node.level]
+    return {
+        alias.asname or alias.name: node.module
+        for node in nodes
+        for alias in node.names
+        if node.module and node.module.startswith(f"{PACKAGE}.")
+    }
 
 
 def _name(path: Path) -> str:
