@@ -11,6 +11,7 @@ from tutelage.cli.ui import Screen
 if TYPE_CHECKING:
     from tutelage.pipeline.folder import Run
     from tutelage.pipeline.teacher import Service
+    from tutelage.teachers.base import Teacher
 
 
 def annotate(
@@ -42,6 +43,8 @@ def annotate(
     rerun: o.Rerun = 0,
     until_flat: o.UntilFlat = False,
     dry_run: o.DryRun = False,
+    engine: o.Engine = "local",
+    workers: o.Workers = None,
     seed: o.Seed = 0,
     quiet: o.Quiet = False,
     json: o.Json = False,
@@ -61,10 +64,15 @@ def annotate(
     if dry_run:
         show_dry_run(screen, run, how, limit)
         return
+    if engine == "ray":
+        from tutelage.pipeline.annotate_ray import Spread
+
+        asked: Teacher = Spread(run, workers)
+    else:
+        o.check_engine(engine, workers)
+        asked = teacher_of(run, how)
     with run.working(), screen.progress("annotating") as progress:
-        summary = run_annotation(
-            run, teacher_of(run, how), limit=limit, until_flat=until_flat, progress=progress, log=screen.note
-        )
+        summary = run_annotation(run, asked, limit=limit, until_flat=until_flat, progress=progress, log=screen.note)
     cost = f", {summary['cost']:.4f} {summary['currency']}" if summary["currency"] else ""
     screen.result(
         summary,

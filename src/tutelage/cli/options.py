@@ -7,6 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from tutelage.errors import InputError
+
 _ASK, _TEXT, _TRUST, _LEARN = "Asking the teacher", "Texts", "Trust", "Student"
 
 Texts = Annotated[
@@ -141,3 +143,24 @@ Roster = Annotated[
 Epochs = Annotated[
     int | None, Option(help="Epochs of the encoder student.", min=1, rich_help_panel=_LEARN, show_default=False)
 ]
+
+Engine = Annotated[
+    str, Option(help="local: this process. ray: several, here or on the cluster of RAY_ADDRESS (extra `ray`).")
+]
+Workers = Annotated[
+    int | None,
+    Option(
+        help="Workers of one CPU each. [default: every CPU]",
+        min=1,
+        rich_help_panel="With --engine ray",
+        show_default=False,
+    ),
+]
+
+
+def check_engine(engine: str, workers: int | None) -> None:
+    """Raises: InputError: an engine that there is not, or workers for the local one."""
+    if engine != "local":
+        raise InputError(f"unknown engine {engine!r}; there are local and ray")
+    if workers is not None:
+        raise InputError("--workers is for --engine ray; the local engine uses this process's CPUs by itself")

@@ -10,9 +10,7 @@ from typer import Argument, Option
 
 from tutelage.cli import options as o
 from tutelage.cli.ui import Screen
-from tutelage.errors import InputError, Interrupted
-
-_RAY = "With --engine ray"
+from tutelage.errors import Interrupted
 
 
 def predict(
@@ -41,13 +39,8 @@ def predict(
     ] = None,
     batch_rows: Annotated[int, Option(help="Rows in memory at a time.", min=1)] = 8192,
     strict: o.Strict = False,
-    engine: Annotated[
-        str, Option(help="local: this process. ray: several, here or on the cluster of RAY_ADDRESS (extra `ray`).")
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        Option(help="Workers of one CPU each. [default: every CPU]", min=1, rich_help_panel=_RAY, show_default=False),
-    ] = None,
+    engine: o.Engine = "local",
+    workers: o.Workers = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Add a label and a confidence to every text: constant memory, order kept, bad rows reported and skipped."""
@@ -95,10 +88,7 @@ def _run(engine: str, workers: int | None) -> Any:
         from tutelage.pipeline.predict_ray import predict_on_ray
 
         return partial(predict_on_ray, workers=workers)
-    if engine != "local":
-        raise InputError(f"unknown engine {engine!r}; there are local and ray")
-    if workers is not None:
-        raise InputError("--workers is for --engine ray; the local engine uses this process's CPUs by itself")
+    o.check_engine(engine, workers)
     from tutelage.pipeline.predict import open_student
     from tutelage.pipeline.predict import predict as run_prediction
 
