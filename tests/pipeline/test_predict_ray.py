@@ -197,12 +197,40 @@ def test_pipes_and_standard_output_take_the_joined_parts(
     assert not list(Path(tempfile.gettempdir()).glob(f".*.{os.getpid()}.parts"))
 
 
-def test_ctrl_c_leaves_nothing(serial: Serial, student: Path, lines: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_of_a_file(serial: Serial, student: Path, lines: Path, tmp_path: Path) -> None:
     serial.stop_after = 3
-    for out in ("out.jsonl", "parts"):
-        with pytest.raises(KeyboardInterrupt):
-            predict_on_ray(student, [lines], tmp_path / out)
+    with pytest.raises(KeyboardInterrupt):
+        predict_on_ray(student, [lines], tmp_path / "out.jsonl")
     assert {path.name for path in tmp_path.iterdir()} == {"texts.jsonl"}
+
+
+def test_a_folder_that_was_stopped_is_gone_on_with_and_no_part_is_done_again(
+    serial: Serial, student: Path, folder: Path, tmp_path: Path
+) -> None:
+    serial.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        predict_on_ray(student, [folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (kept,) = tmp_path.glob(".out.*.parts")
+    finished = {file: file.stat().st_mtime_ns for file in kept.glob("part-*")}
+    parts, serial.stop_after = serial.parts, None
+    assert len(finished) == 3
+    report = predict_on_ray(student, [folder], tmp_path / "out", workers=5)
+    assert serial.parts == parts - 3
+    assert report == predict(open_student(student), folder, tmp_path / "local.parquet")
+    files = sorted((tmp_path / "out").iterdir())
+    assert {kept / file.name: file.stat().st_mtime_ns for file in files if kept / file.name in finished} == finished
+    assert pa.concat_tables([pq.read_table(file) for file in files]) == pq.read_table(tmp_path / "local.parquet")
+    assert {path.name for path in tmp_path.iterdir()} == {"texts", "out", "local.parquet"}
+
+
+def test_another_job_does_not_go_on_with_it(serial: Serial, student: Path, folder: Path, tmp_path: Path) -> None:
+    serial.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        predict_on_ray(student, [folder], tmp_path / "out")
+    parts, serial.stop_after = serial.parts, None
+    predict_on_ray(student, [folder], tmp_path / "out", threshold=0.9)
+    assert serial.parts == parts
 
 
 def test_a_worker_loads_its_student_once_and_runs_on_one_thread(
