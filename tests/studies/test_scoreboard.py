@@ -45,6 +45,14 @@ def test_the_text_shows_arms_evidence_and_verdict(toy):
     assert "verdict HOLDS  (paired bootstrap p < .001; paper: +1.0, here: +1 [+1, +1])" in text
 
 
+def test_a_unit_stands_in_the_head_and_is_no_markup(toy):
+    report = run_study(toy("holds"), Options(seeds=2))
+    part = report.parts[0]
+    metrics = [replace(metric, unit="steps") for metric in part.part.metrics]
+    shown = replace(report, parts=[replace(part, part=replace(part.part, metrics=metrics))])
+    assert "score [steps] ↑" in as_text(shown, width=160)
+
+
 def test_the_bar_beside_a_verdict_is_the_one_that_decides(toy):
     def bar(name: str, outcome: Outcome, gated: bool = True) -> tuple[Bar, Finding]:
         return Bar(name, lambda results: Finding(outcome, 0, 0, 0), gated), Finding(outcome, 0, 0, 0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -176,9 +177,9 @@ class _Wide:
     def _table(self, columns: Sequence[int]) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         for place in columns:
-            table.add_column(self.rows[0][place], justify="right" if place else "left", no_wrap=True)
+            table.add_column(escape(self.rows[0][place]), justify="right" if place else "left", no_wrap=True)
         for row, bold in zip(self.rows[1:], self.bold, strict=True):
-            table.add_row(*(row[place] for place in columns), style="bold" if bold else None)
+            table.add_row(*(escape(row[place]) for place in columns), style="bold" if bold else None)
         return table
 
 
