@@ -1,0 +1,1 @@
+"""Dynamics: how learning unfolds, and what its course teaches."""

@@ -1,0 +1,1 @@
+"""Evidence for the methods on the dynamics of learning."""
