@@ -1,0 +1,1 @@
+"""Evidence for the methods that adapt a student to new domains and tasks."""

@@ -1,0 +1,51 @@
+"""Features under other weights: rows answer each for itself, and the head stays."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tutelage.errors import InputError
+from tutelage.students.adapted import Features
+from tutelage.students.aggregator import AttentionAggregator, Mixture
+from tutelage.students.cnn import SmallCnn
+from tutelage.students.mlp import mlp
+
+
+def test_rows_are_the_models_whose_weights_they_are():
+    torch.manual_seed(0)
+    models, x = [SmallCnn((1, 4, 3), 5, norm="group") for _ in range(3)], torch.randn(3, 6, 1, 8, 8)
+    features = [Features(model) for model in models]
+    rows = {name: torch.stack([one.weights()[name] for one in features]) for name in features[0].weights()}
+    said = features[0].rows(rows, x)
+    for row, model in enumerate(models):
+        assert torch.allclose(said[row], model.features(x[row]), atol=1e-6)
+    assert not any(name.startswith("model.head.") for name in rows)
+
+
+def test_weights_in_their_place_leave_the_head_and_the_original_alone():
+    torch.manual_seed(0)
+    model, other = mlp(4, 3, 2), mlp(4, 3, 2)
+    before = copy.deepcopy(model.state_dict())
+    placed = copy.deepcopy(Features(model)).with_weights({n: w.detach() for n, w in Features(other).weights().items()})
+    assert torch.equal(placed.get_parameter("body.0.weight"), other.body[0].weight)  # type: ignore[arg-type]
+    assert torch.equal(placed.get_parameter("head.weight"), model.head.weight)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_mixture_trains_its_aggregator_and_not_the_head_that_it_copied():
+    head = nn.Linear(4, 2)
+    mixture = Mixture(AttentionAggregator(4, 3, heads=2), head)
+    mixture(torch.randn(5, 3, 4)).sum().backward()
+    assert all(p.grad is not None for p in mixture.aggregator.parameters())
+    assert mixture.head.weight.grad is None
+    assert head.weight.requires_grad, "the student's own goes on learning"
+
+
+@pytest.mark.parametrize("model", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2))])
+def test_refuses_models_without_features_and_head(model: nn.Module):
+    with pytest.raises(InputError, match=r"needs features\(x\) and a head"):
+        Features(model)
