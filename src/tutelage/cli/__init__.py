@@ -27,6 +27,7 @@ from tutelage.cli import (
     topics,
     trace,
     train,
+    workbench,
 )
 from tutelage.errors import TutelageError
 
@@ -55,6 +56,7 @@ for _verb, _function, _panel in (
     ("predict", predict.predict, _USE),
     ("serve", serve.serve, _USE),
     ("refresh", refresh.refresh, _USE),
+    ("ui", workbench.ui, _USE),
     ("topics", topics.topics, _BOOKS),
     ("methods", methods.methods, _BOOKS),
     ("study", study.study, _BOOKS),

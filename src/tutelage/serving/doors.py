@@ -6,7 +6,7 @@
 | an Origin other than the Host (another site's page, in a browser that is also here) | 403 |
 | no token where one is set, or a wrong one | 401 |
 | a body over the limit, announced or not | 413 |
-| a body that does not say that it is JSON (so no page elsewhere can send one unasked) | 415 |
+| a body that does not say that it is JSON, or of another kind that is taken (so no page elsewhere sends one unasked) | 415 |
 | a body that does not arrive in time | 408 |
 | too many requests of one client | 429 with Retry-After |
 """
@@ -38,6 +38,7 @@ class Doors:
         token: what `Authorization: Bearer …` must hold; None: nothing is asked.
         most_bytes: of a body. patience: seconds for a body to arrive. rate: requests a second of one client address, in
             bursts of twice as many; 0: no limit.
+        kinds: content types of a POST that are taken.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Doors:
         most_bytes: int = 4 << 20,
         patience: float = 30.0,
         rate: float = 0.0,
+        kinds: tuple[str, ...] = ("application/json",),
     ) -> None:
+        self._kinds = kinds
         self._app, self._hosts, self._token = app, {host.lower() for host in hosts}, token
         self._most_bytes, self._patience, self._rate = most_bytes, patience, rate
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -85,11 +88,9 @@ class Doors:
             given = headers.get(b"authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
                 return 401, "a valid token is needed: Authorization: Bearer …", {"www-authenticate": "Bearer"}
-        if (
-            scope["method"] == "POST"
-            and headers.get(b"content-type", "").partition(";")[0].strip() != "application/json"
-        ):
-            return 415, "send JSON, with the header content-type: application/json", {}
+        kind = headers.get(b"content-type", "").partition(";")[0].strip()
+        if scope["method"] == "POST" and kind not in self._kinds:
+            return 415, f"send it with the header content-type: {' or '.join(self._kinds)}", {}
         length = headers.get(b"content-length", "")
         if length.isdigit() and int(length) > self._most_bytes:
             return 413, f"the body is larger than {self._most_bytes:,} bytes: send fewer texts at a time", {}

@@ -64,7 +64,7 @@ def serve(settings: Settings) -> None:
     token_for(settings)
     if settings.workers > 1:
         Model.open(settings.path)  # a fault here is one line; in a worker it would be one traceback each
-    listener = _listen(settings)
+    listener = listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     os.environ[SETTINGS] = settings.model_dump_json()
     with tempfile.TemporaryDirectory(prefix="tutelage-metrics-") as counters:
@@ -90,18 +90,15 @@ def _app(settings: Settings) -> FastAPI:
     return create_app(settings)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The bound socket. Raises: InputError: it cannot be bound."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family)
+def listen(host: str, port: int) -> socket.socket:
+    """The bound socket; port 0 takes a free one. Raises: InputError: it cannot be bound."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise InputError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port"
-        ) from None
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None
     listener.listen(CONNECTIONS)  # who comes while the student is loaded waits
     listener.set_inheritable(True)
     return listener

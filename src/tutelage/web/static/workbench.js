@@ -1,0 +1,52 @@
+"use strict";
+
+// Uploads: a file is sent as it is, by PUT, and what is in it is shown.
+addEventListener("change", async (event) => {
+  const input = event.target.closest?.("[data-upload]");
+  if (!input || !input.files.length) return;
+  const target = document.querySelector(input.dataset.upload);
+  const fault = document.getElementById("fault");
+  fault.replaceChildren();
+  input.disabled = true;
+  try {
+    const file = input.files[0];
+    const place = (input.dataset.to ?? "/files/") + encodeURIComponent(file.name);
+    const reply = await fetch(place, { method: "PUT", body: file, headers: { "HX-Request": "true" } });
+    const said = await reply.text();
+    if ((reply.headers.get("content-type") ?? "").includes("json")) {
+      const line = document.createElement("p");
+      line.className = "fault";
+      line.textContent = JSON.parse(said).error;
+      fault.append(line);
+    } else {
+      htmx.swap(reply.ok ? target : fault, said, { swapStyle: "innerHTML" });
+    }
+    if (!reply.ok) fault.scrollIntoView({ block: "center" });
+  } finally {
+    input.disabled = false;
+    input.value = "";
+  }
+});
+
+// A fault must be seen, wherever on the page its cause is.
+addEventListener("htmx:afterSwap", (event) => {
+  if (event.target.id === "fault" && event.target.textContent.trim()) event.target.scrollIntoView({ block: "center" });
+});
+addEventListener("htmx:beforeRequest", () => document.getElementById("fault").replaceChildren());
+
+// Keys: a key clicks what is marked with it, unless somebody is writing or holds a modifier.
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
+  const at = event.target;
+  if (at.closest?.("textarea, select, input:not([type=checkbox]):not([type=radio])")) return;
+  if (event.key === "Enter" && at.closest?.("button, a, summary")) return;
+  const wanted = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
+  if (!wanted || wanted.disabled) return;
+  event.preventDefault();
+  wanted.click();
+});
+
+// After an answer the next text has the focus, so that a screen reader reads it and keys go on working.
+addEventListener("htmx:afterSettle", (event) => {
+  event.target.querySelector?.("[data-focus]")?.focus({ preventScroll: true });
+});

@@ -1,0 +1,119 @@
+"""Who gets in, and what an answer lets a browser do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.web.common import HOME, TOKEN, Page, opened, settings, stranger
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("path", ["/", "/studies", "/runs", "/runs/x/events", "/nowhere"])
+def test_without_the_token_there_is_nothing(folder: Path, path: str) -> None:
+    with stranger(settings(folder)) as client:
+        for address in (path, f"{path}?token=", f"{path}?token={TOKEN}x"):
+            reply = client.get(address)
+            assert reply.status_code == 401
+            assert "set-cookie" not in reply.headers
+            assert "tutelage ui" in reply.text
+        assert client.post("/runs", content=f"token={TOKEN}", headers=FORM).status_code == 401
+        assert client.put(f"/files/a.csv?token={TOKEN}", content=b"x").status_code == 401
+
+
+def test_the_token_becomes_a_strict_cookie_and_leaves_the_address(folder: Path) -> None:
+    with stranger(settings(folder)) as client:
+        reply = client.get(f"/studies?words=a+b&token={TOKEN}")
+        assert reply.status_code == 303
+        assert reply.headers["location"] == "/studies?words=a+b"
+        cookie = reply.headers["set-cookie"]
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+        assert TOKEN not in cookie
+        assert client.get("/studies").status_code == 200
+
+
+def test_a_welcome_leads_nowhere_else(folder: Path) -> None:
+    with stranger(settings(folder)) as client:
+        for path in ("//evil.example/x", "/%5Cevil.example", "/a%0d%0ax-injected:%201"):
+            reply = client.get(f"{path}?token={TOKEN}")
+            assert "x-injected" not in reply.headers
+            assert not reply.headers.get("location", "/ok").startswith(("//", "/\\", "http"))
+
+
+def test_a_cookie_of_another_workbench_is_worth_nothing(folder: Path) -> None:
+    with opened(settings(folder)) as one, stranger(settings(folder)) as other:
+        other.cookies.update(one.cookies)
+        assert other.get("/studies").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": "127.0.0.1.evil.example:8500"}, 421),
+        ({"host": ""}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:9999"}, 403),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/json"}, 415),
+    ],
+)
+def test_another_sites_page_is_refused_even_with_the_cookie(folder: Path, headers: dict[str, str], status: int) -> None:
+    with opened(settings(folder)) as client:
+        assert client.post("/runs/scheme", content="scheme=ag-news", headers={**FORM, **headers}).status_code == status
+
+
+def test_a_name_may_be_allowed(folder: Path) -> None:
+    with opened(settings(folder, allow_hosts=("desk.lan",))) as client:
+        assert client.get("/studies", headers={"host": "desk.lan:8500"}).status_code in (200, 401)
+        assert client.get("/studies", headers={"host": "other.lan"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    "path", ["/studies", "/studies/swing", "/static/workbench.css", "/nowhere", "/static/../app.py"]
+)
+def test_every_answer_is_strict(folder: Path, path: str) -> None:
+    with opened(settings(folder)) as client:
+        reply = client.get(path)
+    policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    page = Page(reply.text) if "html" in reply.headers["content-type"] else Page("")
+    assert all("src" in tag for tag in page.all("script"))
+    assert not page.all("style")
+    assert not [a for _, a in page.tags if any(name == "style" or name.startswith("on") for name in a)]
+
+
+def test_static_files_are_those_of_the_package(folder: Path) -> None:
+    with stranger(settings(folder)) as client:
+        assert client.get("/static/vendor/htmx.min.js").status_code == 200
+        for path in ("/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/", "/static//etc/passwd"):
+            assert client.get(path).status_code in (401, 404)
+
+
+def test_oversized_bodies_are_refused_announced_or_not(folder: Path) -> None:
+    with opened(settings(folder, most_bytes=2_000)) as client:
+        assert client.post("/runs/scheme", content="a=" + "x" * 3_000, headers=FORM).status_code == 413
+        pieces = (b"x" * 500 for _ in range(6))
+        assert client.put("/files/a.csv", content=pieces).status_code == 413
+    with opened(settings(folder)) as client:
+        assert client.post("/runs/scheme", content="a=" + "x" * 1_100_000, headers=FORM).status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a=%ff", b"&".join(b"a=1" for _ in range(6_000))])
+def test_malformed_forms_are_one_line(folder: Path, body: bytes) -> None:
+    with opened(settings(folder)) as client:
+        reply = client.post("/runs/scheme", content=body, headers={**FORM, "hx-request": "true"})
+    assert reply.status_code == 400
+    assert Page(reply.text).all("p") == [{"class": "fault"}]
+
+
+def test_settings_take_the_origin_of_a_key_host(folder: Path) -> None:
+    made = settings(folder, key_hosts=("https://API.example.org/v1", "https://api.example.org"))
+    assert made.key_hosts == ("https://api.example.org:443",)
+    assert made.address == HOME + "/"
