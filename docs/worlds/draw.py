@@ -108,8 +108,89 @@ def mod_chains() -> Figure:
     return figure
 
 
+def modular() -> Figure:
+    """Twelve tables of i and j, coloured by the answer; white: not for training, grey: the mirror of another question.
+
+    Rows: addition, the quadratic form, subtraction; shares for training from 0.3 to almost 1.
+    """
+    from tutelage.worlds.modular import ModularArithmetic
+
+    figure, axes = plt.subplots(3, 4, figsize=(8, 6.4))
+    worlds = [ModularArithmetic(23), ModularArithmetic(23, "quadratic"), ModularArithmetic(23, "subtract", False)]
+    for row, world in zip(axes, worlds, strict=True):
+        for axis, share in zip(row, (0.3, 0.45, 0.6, 0.999), strict=True):
+            train, test = world.split(share, torch.Generator().manual_seed(0))
+            table = torch.full((23, 23, 3), 0.85)
+            table[*test["x"].T] = 1.0
+            table[*train["x"].T] = torch.tensor(mpl.colormaps["hsv"](train["y"] / 23), dtype=torch.float32)[:, :3]
+            axis.imshow(table)
+            axis.set_title(f"{world.operation}, {share:.0%}", fontsize=8)
+            axis.axis("off")
+    return figure
+
+
+def corrupted_digits() -> Figure:
+    """A clean digit of the stream, and what each corruption makes of it: black 0, white 1."""
+    from tutelage.worlds.corruptions import CORRUPTIONS
+    from tutelage.worlds.digit_stream import CorruptedDigitStream
+
+    clean = CorruptedDigitStream().clean().x[4:5]
+    generator = torch.Generator().manual_seed(0)
+    pictures = {"clean": clean} | {name: corrupt(clean, generator) for name, corrupt in CORRUPTIONS.items()}
+    figure, axes = plt.subplots(2, 6, figsize=(8, 3.1))
+    for axis, (name, x) in zip(axes.flat, pictures.items(), strict=True):
+        axis.imshow(x[0, 0], cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=9)
+        axis.axis("off")
+    return figure
+
+
+def string_tasks() -> Figure:
+    """Twelve rows, at least one of each task; what a model is to predict is black."""
+    from tutelage.worlds.string_tasks import SKILLS, StringTasks, text
+
+    figure, axes = plt.subplots(3, 4, figsize=(9, 2))
+    generator = torch.Generator().manual_seed(0)
+    world = StringTasks()
+    for axis, skill in zip(axes.flat, [*SKILLS, "sort", "count"], strict=True):
+        rows = world.rows(skill, 1, generator)
+        for place, character in enumerate(text(rows["ids"][0])):
+            colour = "black" if rows["mask"][0, place] else "tab:gray"
+            axis.text(place / world.length, 0.1, character, family="monospace", color=colour, fontsize=13)
+        axis.set_title(skill, fontsize=9, loc="left")
+        axis.axis("off")
+    return figure
+
+
+def digit_views() -> Figure:
+    """Three digits in twelve domains: six angles, six cameras."""
+    from tutelage.data.digits import digits
+    from tutelage.worlds.digit_views import DigitViews
+
+    (few,) = digits(3, 3)
+    angles = [(f"{angle}°", DigitViews(rotate=angle)) for angle in range(0, 360, 60)]
+    cameras = [(f"camera {number}", DigitViews(camera=number)) for number in range(6)]
+    figure, axes = plt.subplots(2, 6, figsize=(10, 2.2))
+    for axis, (name, world) in zip(axes.flat, angles + cameras, strict=True):
+        canvas = torch.nn.functional.pad(world.view(few.x).view(3, 8, 8), (0, 1), value=0.5).transpose(0, 1).flatten(1)
+        axis.imshow(canvas, cmap="gray_r", vmin=0, vmax=1.5 if world.camera is not None else 1)
+        axis.set_title(name, fontsize=8)
+        axis.axis("off")
+    return figure
+
+
 WORLDS: dict[str, Callable[[], Figure]] = {
-    function.__name__: function for function in (learners, digit_bags, stick_figures, mod_chains)
+    function.__name__: function
+    for function in (
+        learners,
+        digit_bags,
+        stick_figures,
+        mod_chains,
+        string_tasks,
+        modular,
+        corrupted_digits,
+        digit_views,
+    )
 }
 
 
