@@ -123,6 +123,17 @@ def test_a_dry_run_shows_a_prompt_and_asks_nothing(cli: Cli, job: list[object], 
     assert facts["cost"] > 0
 
 
+def test_a_dry_run_leaves_nothing_and_changes_no_run(cli: Cli, job: list[object], key: str) -> None:
+    folder = Path(str(job[job.index("--out") + 1]))
+    assert cli("annotate", *job, "--dry-run").code == 0
+    assert not folder.exists()
+    cli("annotate", *job, "--limit", 30)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".yaml", ".json", ".parquet")}
+    other = [*job, "--temperature", "0.7", "--max-words", "20"]
+    assert cli("annotate", *other, "--dry-run", "--json").data["pending"] == 60
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_dry_run_of_what_is_there_costs_nothing(cli: Cli, job: list[object], key: str) -> None:
     cli("annotate", *job, "--limit", 30)
     assert cli("annotate", *job, "--dry-run", "--json").data["pending"] == 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.cli import options as o
@@ -50,20 +51,22 @@ def annotate(
     json: o.Json = False,
 ) -> None:
     """Ask the teacher about every text once; interrupt and repeat it at will."""
-    from tutelage.cli.runs import open_run, service
+    from tutelage.cli.runs import open_run, rehearsed, service
     from tutelage.pipeline.annotate import annotate as run_annotation
     from tutelage.pipeline.teacher import teacher_of
 
     screen = Screen(quiet=quiet, json=json)
-    run = open_run(
-        texts, labels, out, teacher=teacher, text=text, id=id, lang=lang, gold=gold, gold_share=gold_share,
-        base_url=base_url, temperature=temperature, votes=votes, repairs=repairs, wire=wire, explain=explain,
-        price=price, rerun=rerun, max_words=max_words, strict=strict, seed=seed,
-    )  # fmt: skip
     how = service(budget, concurrency, rpm, tpm, batch, retry_failed)
+    options = {
+        "teacher": teacher, "text": text, "id": id, "lang": lang, "gold": gold, "gold_share": gold_share,
+        "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs, "wire": wire,
+        "explain": explain, "price": price, "rerun": rerun, "max_words": max_words, "strict": strict, "seed": seed,
+    }  # fmt: skip
     if dry_run:
-        show_dry_run(screen, run, how, limit)
+        with rehearsed(texts, labels, out, **options) as (run, place):
+            show_dry_run(screen, run, place, how, limit)
         return
+    run = open_run(texts, labels, out, **options)
     if engine == "ray":
         from tutelage.pipeline.annotate_ray import Spread
 
@@ -81,13 +84,14 @@ def annotate(
     )
 
 
-def show_dry_run(screen: Screen, run: Run, how: Service, limit: int | None) -> None:
-    """One full prompt and what the annotation would cost; nothing is asked."""
+def show_dry_run(screen: Screen, run: Run, place: Path, how: Service, limit: int | None) -> None:
+    """One full prompt and what the annotation would cost beyond what the ledger in `place` holds; nothing is asked."""
     import pyarrow as pa
 
     from tutelage.errors import InputError
     from tutelage.pipeline.pool import prepare
     from tutelage.pipeline.teacher import teacher_of
+    from tutelage.teachers.ledger import Ledger
 
     with run.working():
         prepare(run, log=screen.note)
@@ -98,6 +102,7 @@ def show_dry_run(screen: Screen, run: Run, how: Service, limit: int | None) -> N
     tables = [run.table("gold").select(["id", "text"])] if run.has("gold") else []
     pool = run.table("pool").select(["id", "text"])
     asked = pa.concat_tables([*tables, pool if limit is None else pool.slice(0, limit)])
-    with run.ledger(readonly=True) if (run.path / "labels.sqlite").exists() else nullcontext() as ledger:
+    held = place / "labels.sqlite"
+    with Ledger(held, readonly=True) if held.exists() else nullcontext() as ledger:
         shown = rehearse(asked, run.config.labels, ledger=ledger)
     screen.result(vars(shown), str(shown))

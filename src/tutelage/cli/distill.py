@@ -53,20 +53,23 @@ def distill(
     Every step resumes where it stopped: repeat the command, or give the run folder.
     """
     from tutelage.cli.annotate import show_dry_run
-    from tutelage.cli.runs import open_run, service, show_summary
+    from tutelage.cli.runs import open_run, rehearsed, service, show_summary
     from tutelage.pipeline.distill import finish
 
     screen = Screen(quiet=quiet, json=json)
-    run = open_run(
-        texts, labels, out, teacher=teacher, student=student, text=text, id=id, lang=lang, gold=gold,
-        gold_share=gold_share, base_url=base_url, temperature=temperature, votes=votes, repairs=repairs, wire=wire,
-        explain=explain, price=price, rerun=rerun, encoder=encoder, epochs=epochs, target_temperature=target_temperature,
-        self_distill=self_distill, shield=shield, roster=roster, max_words=max_words, strict=strict, seed=seed,
-    )  # fmt: skip
     how = service(budget, concurrency, rpm, tpm, batch, retry_failed)
+    options = {
+        "teacher": teacher, "student": student, "text": text, "id": id, "lang": lang, "gold": gold,
+        "gold_share": gold_share, "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs,
+        "wire": wire, "explain": explain, "price": price, "rerun": rerun, "encoder": encoder, "epochs": epochs,
+        "target_temperature": target_temperature, "self_distill": self_distill, "shield": shield, "roster": roster,
+        "max_words": max_words, "strict": strict, "seed": seed,
+    }  # fmt: skip
     if dry_run:
-        show_dry_run(screen, run, how, limit)
+        with rehearsed(texts, labels, out, **options) as (run, place):
+            show_dry_run(screen, run, place, how, limit)
         return
+    run = open_run(texts, labels, out, **options)
     with screen.progress("annotating") as progress:
         done = finish(
             run, limit=limit, until_flat=until_flat, service=how, force=True, keep_texts=not no_texts,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import InputError
@@ -46,6 +48,18 @@ def open_run(texts: str, labels: str | None, out: Path | None, **options: Any) -
 
         trust(config.teacher.base_url)  # who names an address on the command line means it
     return Run.create(out or default_out(texts), config)
+
+
+@contextmanager
+def rehearsed(texts: str, labels: str | None, out: Path | None, **options: Any) -> Iterator[tuple[Run, Path]]:
+    """A run to try a prompt with, and the folder of the run that it would be: a dry run changes nothing that is there."""
+    if (Path(texts) / "run.yaml").is_file():
+        run = open_run(texts, labels, out, **options)
+        yield run, run.path
+        return
+    place = out or default_out(texts)
+    with TemporaryDirectory(prefix="tutelage-") as folder:
+        yield open_run(texts, labels, Path(folder) / place.name, **options), place
 
 
 def _default(function: Callable[..., object], name: str) -> object:
