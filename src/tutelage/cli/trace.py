@@ -24,7 +24,7 @@ def trace(
     ],
     out: Annotated[Path | None, Option(help="The folder to write. [default: traces/NAME]", show_default=False)] = None,
     tracer: Annotated[
-        str, Option(help="mean, pfa, dkt or cakt; auto tries all and takes what predicts best.")
+        str, Option(help="mean, pfa, dkt or cakt; auto tries all and takes the simplest of the best.")
     ] = "auto",
     learner: Annotated[str | None, Option(help="Who answered.", rich_help_panel=_COLUMNS, show_default=False)] = None,
     concept: Annotated[

@@ -60,9 +60,9 @@ Facts = dict[str, Any]
 class TraceOptions:
     """How a log is traced.
 
-    Attributes: tracer: one of `TRACERS`, or "auto": all of them, and the best on the choosing learners speaks; shortest: learners
-        with fewer answers are neither learned from nor scored; epochs: of networks, None: 15, or more where the log is small;
-        seed: of networks and split.
+    Attributes: tracer: one of `TRACERS`, or "auto": all of them, and of the best on the choosing learners the simplest speaks;
+        shortest: learners with fewer answers are neither learned from nor scored; epochs: of networks, None: 15, or more where
+        the log is small; seed: of networks and split.
     """
 
     tracer: str = "auto"
@@ -104,17 +104,20 @@ def trace(
     rows: list[Facts] = []
     tracers: dict[str, KnowledgeTracer] = {}
     values: dict[str, np.ndarray] = {}
+    chances: dict[str, np.ndarray] = {}
     for name in names:
         began = time.perf_counter()
         tracers[name] = _make(name, train, o, bars).fit(train, choose)
         values[name] = auc_by_group(test.correct, said := tracers[name].predict(test), test.sequence)
         interval = paired_bootstrap(values[name]).interval
-        row = {"name": name, "what": TRACERS[name], "choose_auc": auc(choose.correct, tracers[name].predict(choose))}
+        guess = tracers[name].predict(choose)
+        chances[name] = auc_by_group(choose.correct, guess, choose.sequence)
+        row = {"name": name, "what": TRACERS[name], "choose_auc": auc(choose.correct, guess)}
         row |= {"test_auc": auc(test.correct, said), "interval": list(interval), "seconds": time.perf_counter() - began}
         rows.append(row)
         note(f"{name}: AUC {row['test_auc']:.3f} on held-out learners, {row['seconds']:.1f} s")
     if o.tracer == "auto":
-        chosen = max(rows, key=lambda row: row["choose_auc"])["name"]
+        chosen = simplest_of_the_best(chances, max(rows, key=lambda row: row["choose_auc"])["name"])
     else:
         chosen = o.tracer
     against = next(name for name in ("pfa", "mean") if name != chosen)
@@ -134,7 +137,7 @@ def trace(
         "against": {"name": against, "gain": gain.value, "interval": list(gain.interval)},
         "curves": learning_curves(test, tracer.predict(test)),
     }
-    note(f"{chosen} predicts best; asking it about {len(log):,} learners and {len(log.concepts):,} skills")
+    note(f"{chosen} speaks; asking it about {len(log):,} learners and {len(log.concepts):,} skills")
     try:
         out.mkdir(parents=True, exist_ok=True)
         facts |= _write_tables(log, tracer, part_of, out)
@@ -145,6 +148,21 @@ def trace(
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror or error}") from None
     return facts
+
+
+def simplest_of_the_best(chances: Mapping[str, np.ndarray], best: str) -> str:
+    """The first tracer that is within one standard error of the best: of their difference over the choosing learners.
+
+    Args: chances: tracer -> AUC of each learner (L,), simplest first.
+
+    >>> simplest_of_the_best({"pfa": np.array([0.7, 0.8, 0.7]), "dkt": np.array([0.8, 0.7, 0.8])}, "dkt")
+    'pfa'
+    """
+    for name, own in chances.items():
+        worse = chances[best] - own
+        if len(worse) < 2 or worse.mean() <= worse.std(ddof=1) / np.sqrt(len(worse)):
+            return name
+    return best
 
 
 def learning_curves(
