@@ -1,0 +1,1 @@
+"""Generation: few-step students of diffusion and flow models."""

@@ -1,0 +1,1 @@
+"""Evidence for the methods that distil generative models."""
