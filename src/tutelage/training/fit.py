@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 from accelerate import Accelerator
@@ -216,4 +216,4 @@ def _updates(
 def _same_start(lesson: Lesson) -> None:
     """All processes begin with the weights of the first."""
     for value in trained_state(lesson).values():
-        value.copy_(broadcast(value.clone()))
+        value.copy_(cast(torch.Tensor, broadcast(value.clone())))
