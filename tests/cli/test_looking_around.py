@@ -136,6 +136,6 @@ def test_an_unsound_scheme_is_one_line(cli: Cli, tmp_path: Path, content: str, s
 
 def test_doctor_says_what_is_there(cli: Cli) -> None:
     facts = cli("doctor", "--json").data
-    assert set(facts["extras"]) == {"encoder", "hub", "onnx", "llama", "pdf", "ray", "serve", "studies"}
+    assert set(facts["extras"]) == {"encoder", "hub", "onnx", "llama", "pdf", "ray", "serve", "studies", "track"}
     assert facts["device"].startswith(("cpu", "cuda"))
     assert "extras" not in cli("doctor").out

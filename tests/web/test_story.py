@@ -184,13 +184,19 @@ def test_from_an_upload_to_the_playground(page: Page, workbench: Workbench, shot
     text = desk.locator("blockquote")
     playwright.expect(text).to_be_visible()
     assert "The teacher said" not in desk.inner_text()
-    for done in range(20):
+
+    def ready(done: int) -> None:
+        """The text after so many answers stands there, and keys are heard."""
         playwright.expect(desk.locator(".where")).to_contain_text(f"Ada · {done} of 54")
+        playwright.expect(page.locator("html")).not_to_have_attribute("data-busy", "true")
+
+    for done in range(20):
+        ready(done)
         page.keyboard.press(str(1 + ["sport", "politics", "weather"].index(said(text.inner_text())[0])))
         if done == 5:  # a slip, taken back
-            playwright.expect(desk.locator(".where")).to_contain_text("Ada · 6 of 54")
+            ready(6)
             page.keyboard.press("u")
-            playwright.expect(desk.locator(".where")).to_contain_text("Ada · 5 of 54")
+            ready(5)
             page.keyboard.press(str(1 + ["sport", "politics", "weather"].index(said(text.inner_text())[0])))
     playwright.expect(desk.locator(".where")).to_contain_text("Ada · 20 of 54")
     playwright.expect(desk.get_by_role("row", name="teacher and Ada")).to_contain_text("20/20")
@@ -245,6 +251,7 @@ def test_a_dialogue_has_no_serious_fault_and_is_led_by_keyboard(page: Page, work
     page.goto(f"{workbench.home}/classroom/tutoring")
     page.get_by_role("button", name="Begin").focus()
     page.keyboard.press("Enter")
+    playwright.expect(page.locator(".talk li").last).to_be_focused()  # what was said is read first
     page.get_by_label("What do you say to the pupil?").fill("What does the 9 stand for?")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")

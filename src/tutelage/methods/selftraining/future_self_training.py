@@ -143,7 +143,7 @@ class FutureSelfTraining(Lesson):
 
     >>> from tutelage.training import fit
     >>> from tutelage.training.consistency import photometric
-    >>> x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)); y = (x[:, 0] > 0).long()
+    >>> _ = torch.manual_seed(0); x = torch.randn(64, 2); y = (x[:, 0] > 0).long()
     >>> noise = photometric(lambda x, generator: x + 0.1 * torch.randn(x.shape, generator=generator))
     >>> inner = mean_teacher(nn.Linear(2, 2), weak=noise, strong=noise, threshold=0.6, burn_in=8)
     >>> lesson = FutureSelfTraining(inner, k=2)

@@ -34,9 +34,27 @@ addEventListener("htmx:afterSwap", (event) => {
 });
 addEventListener("htmx:beforeRequest", () => document.getElementById("fault").replaceChildren());
 
-// Keys: a key clicks what is marked with it, unless somebody is writing or holds a modifier.
+// Between a request and the moment when its answer stands on the page and listens, the page is busy.
+const root = document.documentElement;
+let begun = 0, open = 0;
+const idle = () => open || root.removeAttribute("data-busy");
+addEventListener("htmx:beforeRequest", () => {
+  begun += 1;
+  open += 1;
+  root.setAttribute("data-busy", "true");
+});
+addEventListener("htmx:afterSettle", idle);
+addEventListener("htmx:afterRequest", () => {
+  const own = begun;
+  open -= 1;
+  setTimeout(() => own === begun && idle(), 60); // answers that change nothing, and faults, settle nothing
+});
+
+// Keys: a key clicks what is marked with it, unless somebody is writing or holds a modifier. While the page is busy keys do
+// nothing: who types ahead would label a text that is not there yet.
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
+  if (root.hasAttribute("data-busy")) return;
   const at = event.target;
   if (at.closest?.("textarea, select, input:not([type=checkbox]):not([type=radio])")) return;
   if (event.key === "Enter" && at.closest?.("button, a, summary")) return;
