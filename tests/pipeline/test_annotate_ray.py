@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,14 +15,15 @@ import pyarrow as pa
 import pytest
 
 from tests.pipeline.corpora import SCHEME, Keywords, jsonl, rows
+from tests.pipeline.machines import two_machines
 from tests.pipeline.test_predict_ray import Serial
 from tutelage.errors import InputError
 from tutelage.pipeline import annotate_ray
 from tutelage.pipeline.annotate import annotate
-from tutelage.pipeline.annotate_ray import Assistant, Spread
+from tutelage.pipeline.annotate_ray import Assistant, Spread, check_spread
 from tutelage.pipeline.distill import configure
 from tutelage.pipeline.folder import Run
-from tutelage.pipeline.teacher import teacher_of
+from tutelage.pipeline.teacher import Service, teacher_of
 from tutelage.teachers.base import text_fingerprint
 
 ROWS = rows(60)
@@ -45,6 +47,20 @@ class Dying(Spelling):
         except FileExistsError:
             return super().__call__(row)
         os._exit(1)
+
+
+class Falling(Spelling):
+    """The first of them that works away from the head takes its whole machine with it: a machine is its raylet."""
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        if here != (self._run.path / "head").read_text() and not (self._run.path / "died").exists():
+            (self._run.path / "died").write_text(here)
+            os.kill(os.getppid(), signal.SIGKILL)
+            os._exit(1)
+        return super().__call__(row)
 
 
 @pytest.fixture
@@ -120,6 +136,18 @@ def test_a_teacher_that_refuses_is_one_line_and_the_rest_is_kept(
     assert run.table("annotations").num_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (Service(budget="1usd"), "--budget"), (Service(concurrency=2), "--concurrency"), (Service(rpm=9), "--rpm"),
+        (Service(tpm=9), "--tpm"), (Service(batch=True), "--batch"), (Service(retry_failed=True), "--retry-failed"),
+    ],
+)  # fmt: skip
+def test_what_only_one_process_can_keep_is_refused(serial: Serial, how: Service, says: str) -> None:
+    with pytest.raises(InputError, match=f"^{says} is kept by one process: leave it out, or leave out --engine ray$"):
+        check_spread("zero-shot", how)
+
+
 @pytest.mark.parametrize("spec", ["openai:gpt", "rubric:openai:gpt", "ensemble:zero-shot+openai:gpt", "import:a.csv#1"])
 def test_an_endpoint_is_asked_by_one_process(tmp_path: Path, spec: str) -> None:
     run = Run.create(tmp_path / "run", configure(jsonl(tmp_path / "t.jsonl", ROWS), SCHEME, teacher=spec))
@@ -153,4 +181,18 @@ def test_a_worker_that_dies_loses_nothing(
     monkeypatch.setattr(annotate_ray, "Assistant", Dying)
     annotate(run, spread)
     assert (run.path / "died").exists()
+    assert run.table("annotations").equals(alone(tmp_path))
+
+
+@needs_ray
+def test_a_machine_that_dies_loses_nothing(
+    spread: Spread, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster of two machines (two raylets, each with an object store of its own), of which one is killed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(annotate_ray, "Assistant", Falling)
+    with two_machines() as head:
+        (run.path / "head").write_text(head)
+        annotate(run, spread)
+    assert (run.path / "died").read_text() != head
     assert run.table("annotations").equals(alone(tmp_path))

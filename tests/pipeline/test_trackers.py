@@ -43,7 +43,9 @@ def test_mlflow_gets_figures_options_and_the_card_and_no_text(
     assert not [text for text in run.table("pool")["text"].to_pylist() if text in everything]
 
 
-def test_trackio_gets_the_figures(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackio_gets_the_figures_and_standard_output_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("trackio", reason="needs the extra `track`")
     from trackio import utils
 
@@ -51,6 +53,7 @@ def test_trackio_gets_the_figures(run: Run, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("trackio.sqlite_storage.TRACKIO_DIR", tmp_path, raising=False)
     assert log_run(run, "trackio", project="desk") == len(figures_of(run.json("metrics")))
     assert list(tmp_path.rglob("*.db"))
+    assert capsys.readouterr().out == ""
 
 
 def test_what_cannot_be_logged_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def annotate(
 
     screen = Screen(quiet=quiet, json=json)
     how = service(budget, concurrency, rpm, tpm, batch, retry_failed)
+    if engine == "ray":
+        from tutelage.pipeline.annotate_ray import check_spread
+
+        check_spread(teacher, how)
+    else:
+        o.check_engine(engine, workers)
     options = {
         "teacher": teacher, "text": text, "id": id, "lang": lang, "gold": gold, "gold_share": gold_share,
         "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs, "wire": wire,
@@ -67,12 +73,12 @@ def annotate(
             show_dry_run(screen, run, place, how, limit)
         return
     run = open_run(texts, labels, out, **options)
+    asked: Teacher
     if engine == "ray":
         from tutelage.pipeline.annotate_ray import Spread
 
-        asked: Teacher = Spread(run, workers)
+        asked = Spread(run, workers)
     else:
-        o.check_engine(engine, workers)
         asked = teacher_of(run, how)
     with run.working(), screen.progress("annotating") as progress:
         summary = run_annotation(run, asked, limit=limit, until_flat=until_flat, progress=progress, log=screen.note)

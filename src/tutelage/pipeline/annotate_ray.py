@@ -20,7 +20,7 @@ import pyarrow as pa
 from tutelage.errors import InputError, TutelageError
 from tutelage.pipeline.cluster import cluster, ray_module
 from tutelage.pipeline.folder import Run
-from tutelage.pipeline.teacher import IMPORTED, teacher_of
+from tutelage.pipeline.teacher import IMPORTED, Service, teacher_of
 from tutelage.teachers.base import Pool, Progress, ProgressEvent
 from tutelage.teachers.ledger import Ledger
 
@@ -30,6 +30,25 @@ if TYPE_CHECKING:
 BLOCK = 256
 """Texts that a worker labels at a time: what is lost with a worker."""
 _ASKS = ("openai:", "human:", IMPORTED)
+
+
+def check_spread(spec: str, how: Service | None = None) -> None:
+    """That the teacher of a specification can be spread over workers, and is to be asked in no way that only one process can.
+
+    Raises: InputError: a teacher that is asked over a network or has said all it will say, or such a way; MissingExtra: Ray is
+        not installed.
+    """
+    if any(kind in spec for kind in _ASKS):
+        raise InputError(
+            f"--engine ray is for teachers that compute; {spec} is asked by one process (see --concurrency)"
+        )
+    usual = Service()
+    asked = [name for name, value in vars(how or usual).items() if value != getattr(usual, name)]
+    if asked:
+        raise InputError(
+            f"--{asked[0].replace('_', '-')} is kept by one process: leave it out, or leave out --engine ray"
+        )
+    ray_module()
 
 
 class Assistant:
@@ -75,16 +94,11 @@ class Spread:
 
     Args: run: its folder must be seen by all machines under the same path; workers: of one CPU each, None takes every CPU.
 
-    Raises: InputError: a teacher that is asked over a network or has said all it will say; MissingExtra: Ray is not installed.
+    Raises: see `check_spread`.
     """
 
     def __init__(self, run: Run, workers: int | None = None) -> None:
-        spec = run.config.teacher.spec
-        if any(kind in spec for kind in _ASKS):
-            raise InputError(
-                f"--engine ray is for teachers that compute; {spec} is asked by one process (see --concurrency)"
-            )
-        ray_module()
+        check_spread(run.config.teacher.spec)
         self._run, self._workers = run, workers
         self._own = teacher_of(run)
 

@@ -1,12 +1,14 @@
 """A Ray to work on: one that is there already, or one of our own for as long as the work takes.
 
 A Ray of our own listens on the loopback interface only, under a token made for the occasion, reports no usage to anybody,
-and leaves neither processes nor files. (Interface and token are read from the environment when `ray` is imported: a program
-that has imported it before has chosen them itself.)
+and leaves neither processes nor files; its folder, which may hold texts for a while, is private, and what a killed process has
+left of one goes with the next start. (Interface and token are read from the environment when `ray` is imported: a program that
+has imported it before has chosen them itself.)
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import secrets
@@ -15,12 +17,14 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from tutelage.errors import InputError, MissingExtra
 
+_OURS = "tutelage-ray-"
+_PLACE = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())  # noqa: S108 - paths of sockets have 107 characters
 _OBJECT_STORE = 80 << 20  # nearly the least that Ray takes
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _OWN = {
@@ -41,7 +45,7 @@ def ray_module() -> Any:
     except ImportError:
         raise MissingExtra("predicting with --engine ray", "ray") from None
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong comes as an exception too
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
 
@@ -63,26 +67,53 @@ def cluster(workers: int | None = None) -> Iterator[tuple[Any, int]]:
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     knock(address)
-    # Ray's sockets lie in this folder, and the path of a socket may have 107 characters
-    folder = tempfile.mkdtemp(prefix="tutelage-ray-", dir="/tmp" if Path("/tmp").is_dir() else None)  # noqa: S108
-    own = {
-        "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE,
-        "_node_ip_address": "127.0.0.1", "_temp_dir": folder,
-    }  # fmt: skip
-    try:
+    with private_folder() if address == "local" else nullcontext() as folder:
+        own = {
+            "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE,
+            "_node_ip_address": "127.0.0.1", "_temp_dir": str(folder),
+        }  # fmt: skip
         try:
-            with _unheard():
-                ray.init(
-                    address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR,
-                    **(own if address == "local" else {}),
-                )  # fmt: skip
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"cannot reach Ray at {address}: {reason}") from None
-        yield ray, workers or _cpus(ray)
+            try:
+                with _unheard():
+                    ray.init(
+                        address, log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL,
+                        **(own if folder else {}),
+                    )  # fmt: skip
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise InputError(f"cannot reach Ray at {address}: {reason}") from None
+            yield ray, workers or _cpus(ray)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def private_folder(place: Path = _PLACE) -> Iterator[Path]:
+    """A folder in `place` for this user only, gone afterwards; those that killed processes of ours have left go as well.
+
+    Who uses a folder holds its lock, from before it has a name that others look for.
+    """
+    for left in place.glob(f"{_OURS}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{_OURS}", dir=place))
+    with _locked(made):
+        folder = made.rename(place / made.name.removeprefix("."))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises: OSError: somebody else holds the folder's lock, or it cannot be looked into."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def knock(address: str) -> None:

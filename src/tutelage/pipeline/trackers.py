@@ -6,7 +6,9 @@ No text of the corpus does. The tracker's own environment says where to: `MLFLOW
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,10 @@ def _mlflow(run: Run, project: str, options: dict[str, str], found: dict[str, fl
 def _trackio(run: Run, project: str, options: dict[str, str], found: dict[str, float]) -> None:
     import trackio
 
-    trackio.init(project=project, name=run.name, config={**options, "card": model_card(run)}, embed=False)
-    trackio.log(dict(found))
-    trackio.finish()
+    with redirect_stdout(sys.stderr):  # it prints what it does; standard output is for results
+        trackio.init(project=project, name=run.name, config={**options, "card": model_card(run)}, embed=False)
+        trackio.log(dict(found))
+        trackio.finish()
 
 
 def _options(run: Run) -> dict[str, str]:
