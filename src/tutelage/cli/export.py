@@ -1,4 +1,4 @@
-"""`tutelage export`: the student as a folder that needs no run."""
+"""`tutelage export`: the student, or the labelled texts, as a folder that needs no run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tutelage.cli.ui import Screen
 def export(
     run: o.RunFolder,
     to: Annotated[Path, Option("--to", help="The folder to write.", show_default=False)],
-    format: Annotated[str, Option(help="native, or onnx (extra `onnx`).")] = "native",
+    format: Annotated[str, Option(help="native, onnx (extra `onnx`), or dataset: the labelled texts.")] = "native",
     push_to_hub: Annotated[
         str | None, Option(help="Push the folder to this repository of a hub too: owner/name.", show_default=False)
     ] = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Write the student and its model card to a folder of its own; ONNX exports are checked for equal predictions."""
+    """Write the student and its model card, or the labelled texts, to a folder; ONNX is checked for equal predictions."""
     from tutelage.pipeline.export import export as run_export
 
     facts = run_export(run, to, format=format, hub=push_to_hub)

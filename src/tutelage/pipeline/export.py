@@ -1,4 +1,4 @@
-"""Export: the student in a folder of its own, native or ONNX, checked before anyone relies on it."""
+"""Export: the student in a folder of its own, native or ONNX, checked before anyone relies on it; or the labelled texts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tutelage.errors import InputError
 from tutelage.pipeline.card import model_card
+from tutelage.pipeline.dataset import export_dataset
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.predict import open_student
 from tutelage.students.hub import checked, push_folder
@@ -19,27 +20,37 @@ from tutelage.students.hub import checked, push_folder
 if TYPE_CHECKING:
     from tutelage.students.base import Student
 
-FORMATS = ("native", "onnx")
+FORMATS = ("native", "onnx", "dataset")
 CHECKED_TEXTS = 1_000
 TOLERANCE = 1e-3
 """Difference of a probability up to which another label is a tie that fell the other way."""
 
 
 def export(run: str | Path, to: str | Path, *, format: str = "native", hub: str | None = None) -> dict[str, object]:
-    """Write the student of a run to a folder: -> facts about the export (format, bytes, note).
+    """Write the student of a run, or with format "dataset" its labelled texts, to a folder: -> facts (format, bytes, note).
 
     The folder has a README.md, the model card (see `card`); it is yours to edit. `hub` is the name of a repository,
     "owner/name", to which the folder is pushed too. An ONNX export holds the native student too (which turns texts into the
     model's inputs) and `model.onnx`; it is run on up to a thousand texts of the pool, and its labels must equal the student's.
+    A data set (see `dataset`) holds the texts themselves, and is not pushed.
 
     Raises: InputError: unknown format, the folder is not empty, predictions differ, the hub refuses; MissingExtra: ONNX or
         huggingface_hub is not installed.
     """
     if format not in FORMATS:
         raise InputError(f"unknown export format {format!r}; there are {', '.join(FORMATS)}")
+    target = Path(to)
+    if format == "dataset":
+        if hub is not None:
+            raise InputError(
+                f"a data set holds your texts, so --push-to-hub does not push it: look at {target} first, then "
+                f"`hf upload {hub} {target} --repo-type dataset`"
+            )
+        rows = export_dataset(Run(run), target)
+        note = ", " + ", ".join(f"{count:,} texts to {name}" for name, count in rows.items())
+        return _facts(target, format, note) | {"rows": rows}
     if hub is not None:
         checked(hub)
-    target = Path(to)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty; give another folder")
     student = open_student(run)
@@ -60,6 +71,10 @@ def export(run: str | Path, to: str | Path, *, format: str = "native", hub: str 
         shutil.rmtree(fresh, ignore_errors=True)
     if hub is not None:
         note += f", pushed: {push_folder(target, hub)}"
+    return _facts(target, format, note)
+
+
+def _facts(target: Path, format: str, note: str) -> dict[str, object]:
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     return {"folder": str(target), "format": format, "bytes": size, "note": note}
 
