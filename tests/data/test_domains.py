@@ -38,6 +38,21 @@ def test_target_labels_are_for_the_score_only():
     assert labelled.score(answer, lambda gold, said: float(np.sum(gold)), role="source") == {"a": 1.0}
 
 
+@pytest.mark.parametrize("kind", [bool, np.int32, np.uint8, np.int64])
+def test_whole_numbers_are_classes(kind: type):
+    (place,) = DomainSet({"a": ([1, 2, 3], np.array([0, 1, 1], kind))}).source
+    assert place.classes.dtype == np.int64
+    assert place.classes.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("labels", [["ill", "well"], [0.0, 1.0], [0, None]])
+def test_other_labels_are_no_classes(labels: list):
+    with pytest.raises(InputError, match=r"class numbers 0 … K − 1; encode them first: domain 'a' has "):
+        _ = Domain("a", "source", [1, 2], labels).classes
+    with pytest.raises(InputError, match="for the score only"):
+        _ = Domain("a", "target", [1, 2], labels).classes
+
+
 def test_refuses_to_score_without_labels_or_with_answers_of_another_length():
     with pytest.raises(InputError, match="'d' has no labels"):
         PLACES.score(lambda domain: [0] * len(domain))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -32,9 +33,33 @@ def test_an_edge_counts_once_however_often_and_in_whichever_direction_it_is_list
     assert once == expected.tolist()
 
 
-def test_weights_of_a_repeated_pair_are_added_and_both_directions_are_one_edge():
-    assert dense([[0, 0], [1, 1]], weights=[1, 2]) == [[0, 3], [3, 0]]
+def test_weights_of_a_repeated_pair_are_added_in_whichever_direction():
+    for ends in ([[0, 0], [1, 1]], [[0, 1], [1, 0]]):
+        assert dense(ends, weights=[1, 2]) == [[0, 3], [3, 0]]
+    assert dense([[0, 0], [1, 1]], weights=[1, 2], directed=True) == [[0, 3], [0, 0]]
+    assert dense([[0, 1], [1, 0]], weights=[1, 2], directed=True) == [[0, 1], [2, 0]]
+    assert dense([[0, 0, 1, 2], [0, 1, 0, 1]], weights=[5, 1, 2, 4]) == [[5, 3, 0], [3, 0, 4], [0, 4, 0]]
+
+
+def test_a_list_of_all_edges_in_both_directions_has_each_once():
     assert dense([[0, 1], [1, 0]], weights=[2, 2]) == [[0, 2], [2, 0]]
+    assert dense([[0, 1, 1, 2, 2], [1, 0, 2, 1, 2]], weights=[2, 2, 3, 3, 5]) == [[0, 2, 0], [2, 0, 3], [0, 3, 5]]
+
+
+@given(pairs, st.randoms(use_true_random=False))
+def test_the_direction_in_which_a_weighted_edge_is_listed_is_nothing(edges: list[tuple[int, int]], luck: Random):
+    """Weights are powers of two, so that no two directions are alike by accident."""
+    weights = [2.0**n for n in range(min(len(edges), 20))]
+    index = np.array(edges[:20]).T
+    turned = np.array([pair if luck.random() < 0.5 else pair[::-1] for pair in edges[:20]]).T
+    made = adjacency(index, weights=weights, nodes=7)
+    assert made.toarray().tolist() == dense(turned, weights=weights, nodes=7)
+    expected = np.zeros((7, 7))
+    for (a, b), weight in zip(edges, weights, strict=False):
+        expected[a, b] += weight
+        expected[b, a] += weight * (a != b)
+    assert made.toarray().tolist() == expected.tolist()
+    assert made.nnz == np.count_nonzero(expected)
 
 
 def test_direction_self_loops_and_nodes_without_edges_are_as_asked():

@@ -63,6 +63,18 @@ def test_entries_of_dense_and_sparse_matrices_are_the_same():
 
 
 def test_large_events_are_left_out_and_said_to_be():
-    events = TimedEvents.from_groups([range(26), range(3)], [1, 2])
-    with pytest.warns(UserWarning, match="1 events have more than 25 members"):
+    events = TimedEvents.from_groups([range(26), range(3), range(1, 3)], [1, 2, 3])
+    with pytest.warns(UserWarning, match="1 events have more than 25 members and are left out"):
         assert triples(events).tolist() == [[0, 1, 2]]
+    with pytest.warns(UserWarning, match="1 events have more than 25 members and are left out"):
+        graph = Projection(events)
+    assert graph.weights.toarray()[:3, :3].tolist() == [[0, 1, 1], [1, 0, 2], [1, 2, 0]]
+    assert graph.weights.nnz == 6, "nobody else has met"
+    assert len(graph.open_triangles) == 0
+    assert len(graph.source) == 2
+
+
+def test_where_every_event_is_large_there_is_no_graph():
+    with pytest.warns(UserWarning, match="left out"):
+        graph = Projection(TimedEvents.from_groups([range(26)], [1]))
+    assert (graph.weights.nnz, graph.triangles.shape, graph.events.tolist()) == (0, (0, 3), [0] * 26)

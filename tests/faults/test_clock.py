@@ -17,7 +17,7 @@ from tests.teachers.helpers import oracle, pool, truth
 from tutelage.pipeline.distill import Distilled
 from tutelage.teachers import ledger
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import OpenAIChat
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 

@@ -65,12 +65,12 @@ def test_one_changed_byte_is_found(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    refused(folder, f"{name} is not the file that was saved")
+    refused(folder, f"{name!r} is not the file that was saved")
 
 
 def test_a_missing_file_is_found(folder):
     (folder / "model.safetensors").unlink()
-    refused(folder, "model.safetensors is missing")
+    refused(folder, "'model.safetensors' is missing")
 
 
 def test_a_save_that_was_interrupted_is_no_student(folder):

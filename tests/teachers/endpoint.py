@@ -7,14 +7,16 @@ which requests arrive. `Endpoint` is a context manager; its server runs in a thr
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
+Response = tuple[int, dict[str, str], bytes | AsyncIterator[bytes]]
 FENCE = re.compile(r"The text stands between the marks <(text-[0-9a-f]{8})>")
 
 
@@ -34,10 +36,13 @@ class Endpoint:
 
     Args:
         oracle: (text, prompt outside of the fence) -> reply.
-        faults: shares of "429", "500", "hang", "cut", "malformed", "outside": what happens instead of an answer.
+        faults: shares of "429", "500", "hang", "cut", "malformed", "outside", "trickle" (a byte every 10 ms, without end),
+            "huge" and "huge 500" (200 MB of white space), "zipped": what happens instead of an answer.
         ignore: parameters that are silently ignored; refuse: parameters that are answered with 400.
         key, model: what is accepted; None: anything. delay: seconds of one answer. down: refuse everything with 503.
         logprobs: (reply) -> the `content` of the logprobs that are sent along when they are asked for.
+        results: (lines of a batch's results) -> what is handed out instead.
+        nonsense: paths (their beginning) that are answered with a page of HTML, so many times each.
     """
 
     oracle: Callable[[str, str], str]
@@ -53,6 +58,8 @@ class Endpoint:
     usage: bool = True
     retry_after: str = "1"
     logprobs: Callable[[str], list[dict[str, object]]] | None = None
+    results: Callable[[list[str]], list[str]] = list
+    nonsense: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.completed: Counter[str] = Counter()
@@ -65,6 +72,7 @@ class Endpoint:
         self.polls = 0
         self.in_flight = self.most_in_flight = 0
         self.tokens = 0
+        self.sent = 0
         self.changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -126,6 +134,14 @@ class Endpoint:
                     return
                 status, extra, body = answer
                 self.statuses[status] += 1
+                if not isinstance(body, bytes):
+                    writer.write(f"HTTP/1.1 {status} X\r\nconnection: close\r\n\r\n".encode())
+                    async for piece in body:
+                        writer.write(piece)
+                        self.sent += len(piece)
+                        await writer.drain()
+                    writer.close()
+                    return
                 extra = {"content-type": "application/json", "content-length": str(len(body)), **extra}
                 headline = f"HTTP/1.1 {status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in extra.items())
                 writer.write(headline.encode() + b"\r\n" + body)
@@ -133,11 +149,13 @@ class Endpoint:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError, RuntimeError):
             writer.close()
 
-    async def _route(
-        self, method: str, path: str, headers: Mapping[str, str], raw: bytes
-    ) -> tuple[int, dict[str, str], bytes] | None:
+    async def _route(self, method: str, path: str, headers: Mapping[str, str], raw: bytes) -> Response | None:
         if self.down:
             return _error(503, "down for maintenance")
+        for start, left in self.nonsense.items():
+            if f"{method} {path}".startswith(start) and left:
+                self.nonsense[start] -= 1
+                return 200, {"content-type": "text/html"}, b"<html>Welcome to our portal</html>"
         if self.key and headers.get("authorization") != f"bearer {self.key}".lower():
             return _error(401, "Incorrect API key provided.", code="invalid_api_key")
         if path == "/v1/chat/completions":
@@ -162,7 +180,7 @@ class Endpoint:
                 return _error(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
         return None
 
-    async def _complete(self, body: dict[str, object]) -> tuple[int, dict[str, str], bytes] | None:
+    async def _complete(self, body: dict[str, object]) -> Response | None:
         self.bodies.append(body)
         refused = self._refusal(body)
         if refused:
@@ -178,6 +196,10 @@ class Endpoint:
             return None
         if fault == "cut":
             return None
+        if fault == "trickle":
+            return 200, {}, _bytes(10**9, b" ", 0.01)
+        if fault in ("huge", "huge 500"):
+            return 500 if fault == "huge 500" else 200, {}, _bytes(200, b" " * 1_000_000)
         if self.delay:
             await asyncio.sleep(self.delay)
         reply = self.oracle(text, outside)
@@ -186,6 +208,8 @@ class Endpoint:
         if fault == "outside":
             reply = '{"label": "astrology"}'
         payload = json.dumps(self._reply(body, reply)).encode()
+        if fault == "zipped":
+            return 200, {"content-encoding": "gzip"}, gzip.compress(payload)
         with self.changed:
             self.completed[text] += 1
             self.changed.notify_all()
@@ -207,9 +231,7 @@ class Endpoint:
             answer["usage"] = {"prompt_tokens": size, "completion_tokens": n * 8, "total_tokens": size + n * 8}
         return answer
 
-    def _batch(
-        self, method: str, path: str, headers: Mapping[str, str], raw: bytes
-    ) -> tuple[int, dict[str, str], bytes] | None:
+    def _batch(self, method: str, path: str, headers: Mapping[str, str], raw: bytes) -> Response | None:
         if (method, path) == ("POST", "/v1/files"):
             boundary = headers["content-type"].split("boundary=")[1].encode()
             part = next(p for p in raw.split(b"--" + boundary) if b"filename=" in p)
@@ -257,9 +279,15 @@ class Endpoint:
         for rows, field_name in ((good, "output_file_id"), (bad, "error_file_id")):
             if rows:
                 name = f"file-{len(self.files)}"
-                self.files[name] = "\n".join(json.dumps(row) for row in rows)
+                self.files[name] = "\n".join(self.results([json.dumps(row) for row in rows]))
                 batch[field_name] = name
         batch["status"] = "completed"
+
+
+async def _bytes(times: int, piece: bytes, pause: float = 0.0) -> AsyncIterator[bytes]:
+    for _ in range(times):
+        yield piece
+        await asyncio.sleep(pause)
 
 
 def _ok(body: dict[str, object]) -> tuple[int, dict[str, str], bytes]:

@@ -13,7 +13,7 @@ import sys
 from tests.teachers.helpers import FAST, SCHEME, pool
 from tutelage.errors import Paused
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import OpenAIChat
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.teachers.endpoint import Endpoint
 from tests.teachers.helpers import SCHEME, oracle, pool, truth
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import OpenAIChat
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 TEXTS, KILLS, CONCURRENCY = 2000, 20, 8

@@ -11,8 +11,9 @@ from tests.teachers.helpers import FAST, SCHEME, oracle, pool, truth
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.ledger import Ledger
 from tutelage.teachers.llm import batch as module
-from tutelage.teachers.llm.base import OpenAIChat, ScriptedChat
+from tutelage.teachers.llm.base import ScriptedChat
 from tutelage.teachers.llm.budget import Budget
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 

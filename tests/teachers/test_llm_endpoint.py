@@ -15,9 +15,9 @@ from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.base import ProgressEvent
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import OpenAIChat
 from tutelage.teachers.llm.budget import Budget, Price
 from tutelage.teachers.llm.data import PromptTemplate
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 PRICE = Price(100.0, 400.0, "usd")

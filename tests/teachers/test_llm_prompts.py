@@ -13,8 +13,8 @@ from tests.teachers.endpoint import Endpoint, fenced
 from tests.teachers.helpers import FAST, SCHEME
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError
-from tutelage.teachers.llm.base import OpenAIChat
 from tutelage.teachers.llm.data import FewShot, PromptTemplate, fence, fit_text, neutralise
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.execute import OutputSpec
 from tutelage.teachers.llm.teacher import LLMTeacher
 

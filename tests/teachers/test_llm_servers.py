@@ -17,7 +17,7 @@ import pytest
 from tests.teachers.helpers import SCHEME, pool
 from tests.teachers.test_llm_local import tiny_chat_model
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import OpenAIChat
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.teacher import LLMTeacher
 
 pytestmark = pytest.mark.server

@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 from tests.teachers.helpers import SCHEME, pool
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import (
-    OpenAIChat,
-    ParameterRefused,
-    Reply,
-    Request,
-    ScriptedChat,
-    TextFault,
-    Transient,
-    retry_after,
-)
+from tutelage.teachers.llm.base import ParameterRefused, Reply, Request, ScriptedChat, TextFault, Transient
+from tutelage.teachers.llm.endpoint import OpenAIChat, retry_after
 from tutelage.teachers.llm.service import Clock, Limits, RateLimiter
 from tutelage.teachers.llm.teacher import LLMTeacher
 

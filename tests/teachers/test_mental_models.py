@@ -61,6 +61,20 @@ def test_a_prompt_shows_answers_in_turn_and_reads_the_probability_of_the_right_o
     assert "Explanation" not in scorer.asked[-1].rpartition("Question:")[2]
 
 
+def test_refuses_to_foretell_before_it_has_learned_and_answers_that_are_no_options():
+    scorer = Scorer(0.5)
+    prompt = PromptMentalModel(scorer, ["yes", "no"])
+    for model in (StatMentalModel(lambda q, a, e: [0.0]), prompt):
+        with pytest.raises(
+            InputError, match=f"this {type(model).__name__} has not learned anything yet: call fit first"
+        ):
+            model.predict(["x"], ["yes"], None)
+    prompt.fit([demo(i, said) for i in range(2) for said in ("yes", "no")])
+    with pytest.raises(InputError, match="the right answer 'maybe' is none of the options: yes, no"):
+        prompt.predict(["x", "y"], ["yes", "maybe"], None)
+    assert scorer.asked == [], "nothing was asked for nothing"
+
+
 def test_refuses_options_that_begin_alike_and_too_few_demonstrations():
     for options in (["maybe", "Might"], ["yes"]):
         with pytest.raises(InputError, match="begin differently"):

@@ -139,7 +139,8 @@ def _find_columns(header: Sequence[str], names: dict[str, str | None], source: o
             continue
         if column is None or column not in header:
             asked = f"no column {column!r}" if column else f"no column that is known to hold the {role}"
-            raise InputError(f"{source}: {asked}; say --{role} with one of {', '.join(header)}")
+            listing = " ".join(", ".join(header).split())
+            raise InputError(f"{source}: {asked}; say --{role} with one of {listing}")
         found[role] = column
     if len(set(found.values())) < len(found):
         raise InputError(f"{source}: one column cannot be two things: {found}")

@@ -68,7 +68,7 @@ class Columns:
         Raises: InputError: a named column is not there, or no column stands out; the line begins with `where`.
         """
         keep = keep or {}
-        listing = ", ".join(map(str, self.names)) or "none"
+        listing = " ".join(", ".join(map(str, self.names)).split()) or "none"
         for role, column in (("text", text), ("id", id), *keep.items()):
             if column is not None and column not in self.names:
                 raise InputError(f"{where} has no column {column!r} (asked for as {role}); it has: {listing}")

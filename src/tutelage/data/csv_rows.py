@@ -117,5 +117,5 @@ def _header(reader: Iterator[list[str]], feed: _Feed, where: object) -> list[str
     header = [str(as_text(name)).strip() or f"column {number}" for number, name in enumerate(names, 1)]
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise InputError(f"{where}: two columns have the same name: {', '.join(repeated)}")
+        raise InputError(f"{where}: two columns have the same name: {' '.join(', '.join(repeated).split())}")
     return header

@@ -50,6 +50,20 @@ class Domain:
             raise InputError(f"the labels of target domain '{self.name}' are for the score only: DomainSet.score")
         return self._y
 
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels as class numbers (n,) int64. Raises: InputError: texts, fractions or gaps, or labels for the score only.
+
+        >>> Domain("camera 3", "source", [[0.1], [0.2]], [True, False]).classes.tolist()
+        [1, 0]
+        """
+        held = np.asarray(self.y)
+        if held.dtype.kind not in "iub":
+            raise InputError(
+                f"labels are class numbers 0 … K − 1; encode them first: domain '{self.name}' has {held.dtype}"
+            )
+        return held.astype(np.int64)
+
 
 class DomainSet:
     """Named domains in three roles.

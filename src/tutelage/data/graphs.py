@@ -46,8 +46,9 @@ def adjacency(
 
     Args:
         graph: a scipy sparse matrix (n, n), which is taken as it is; or an edge index (2, E) of node numbers (array, list
-            or tensor), where an undirected edge may be listed in one direction or in both. A pair that is listed twice
-            counts once; with weights, its weights are added.
+            or tensor), where an undirected edge may be listed in one direction or in both. A pair that is listed several
+            times counts once; with weights, its weights are added, in whichever directions they stand. Only where every
+            edge is listed in both directions with the same weight is it the weight, as in a symmetric matrix.
         weights: (E,) of the edge index.
         nodes: n; by default the largest number of the edge index + 1.
         directed: keep the direction of edges; else the matrix must be, and an edge index is made, symmetric.
@@ -71,8 +72,13 @@ def adjacency(
             )
     else:
         matrix = _from_edges(graph, weights, nodes)
-        if not directed:
-            matrix = sparse.csr_array(matrix.maximum(matrix.T))
+        if not directed and not _symmetric(matrix):
+            back = matrix.T.tocsr()
+            if weights is None:
+                matrix = sparse.csr_array(matrix.maximum(back))
+            else:
+                matrix = sparse.csr_array(matrix + back - sparse.diags_array(matrix.diagonal()))
+                matrix.eliminate_zeros()
     if not self_loops:
         matrix.setdiag(0)
         matrix.eliminate_zeros()

@@ -238,7 +238,7 @@ class LabelScheme(BaseModel):
             case ".yaml" | ".yml":
                 try:
                     data = _yaml(source)
-                except (yaml.YAMLError, RecursionError) as error:
+                except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # PyYAML lets some pass
                     raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
             case ".json":
                 try:
@@ -298,7 +298,7 @@ def _labels_from_csv(source: str, path: Path) -> list[dict[str, object]]:
         or set(fields) - {"name", "definition", "examples", "code"}
         or len(set(fields)) < len(fields)
     ):
-        found = ", ".join(fields) or "nothing"
+        found = _line(", ".join(fields)) or "nothing"
         raise InputError(f"{path}: the columns of a label scheme are name, definition, examples, code; found {found}")
     labels: list[dict[str, object]] = []
     for number, row in enumerate(rows[1:], 1):

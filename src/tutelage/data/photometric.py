@@ -84,9 +84,12 @@ def gentle_view(
     Args: rotate, shift, scale, flip: as in `GeometricView.draw` (flip=0 where left and right differ); blur: largest sigma in
         pixels; noise: standard deviation.
 
+    Raises: InputError: what is not [B, C, H, W].
+
     >>> gentle_view(torch.rand(2, 3, 8, 8), torch.Generator()).shape
     torch.Size([2, 3, 8, 8])
     """
+    check_pictures(pictures)
     x = photometric(pictures, generator)
     height, width = pictures.shape[-2:]
     edge = math.ceil(max(height, width) / 4)
@@ -99,6 +102,15 @@ def gentle_view(
     if (sigma := blur * (1 + drawn) / 2) > 0:
         x = gaussian_blur(x, sigma)
     return (x + noise * torch.randn(x.shape, generator=generator, device=x.device)).clamp(0, 1)
+
+
+def check_pictures(x: Tensor) -> None:
+    """Refuse what `gentle_view` cannot show. Raises: InputError: not [B, C, H, W]."""
+    if x.ndim != 4:
+        raise InputError(
+            "the default view is for pictures [B, C, H, W]; give `view`, (x, generator) → x, for other inputs: "
+            f"got {list(x.shape)}"
+        )
 
 
 def _uniform(generator: torch.Generator, n: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 With A_ei = 1 where node i is in event e, the projection is W = Aᵀ A without its diagonal: W_ij counts the events that hold
 both i and j. Three nodes whose pairs all have W > 0 are a triangle. It is *closed* if one event held all three, else *open*.
+Events of more than 25 members are left out of both, of pairs and of threes: who was at a conference has not met everybody.
 Source: Benson et al. 2018 (arXiv:1802.06916).
 
 Shapes: W (n, n) CSR; triangles and triples (T, 3) node numbers, ascending in a row, rows sorted.
@@ -19,13 +20,16 @@ from scipy.sparse import csr_array
 from tutelage.data.events import TimedEvents
 
 LARGEST = 25
-"""Members of an event beyond which its threes are not listed (25 have 2,300 already)."""
+"""Members of an event beyond which it is left out (25 have 2,300 threes already)."""
 
 
 class Projection:
     """The weighted graph of pairs behind events.
 
-    Attributes: source: the events; weights: W (n, n) float32; neighbours, events (n,): how many of them each node has.
+    Events of more than 25 members are left out, with a warning.
+
+    Attributes: source: the events that count; weights: W (n, n) float32; neighbours, events (n,): how many of them each
+        node has.
 
     >>> graph = Projection(TimedEvents.from_groups(["ab", "ab", "bc", "ac", "cd"], range(5)))
     >>> graph.triangles.tolist(), graph.at(graph.weights, graph.triangles).tolist()
@@ -33,6 +37,7 @@ class Projection:
     """
 
     def __init__(self, events: TimedEvents) -> None:
+        events = _listed(events)
         incidence = events.incidence()
         weights = csr_array(incidence.T @ incidence)
         weights.setdiag(0)
@@ -94,16 +99,15 @@ class Projection:
 
 
 def triples(events: TimedEvents) -> np.ndarray:
-    """Every three nodes that some event held: (C, 3), each once; of events with more than 25 members none, with a warning.
+    """Every three nodes that some event held: (C, 3), each once; events of more than 25 members are left out, with a warning.
 
     >>> triples(TimedEvents.from_groups(["abc", "bc", "bcd"], range(3))).tolist()
     [[0, 1, 2], [1, 2, 3]]
     """
+    events = _listed(events)
     sizes = events.sizes
-    if large := int((sizes > LARGEST).sum()):
-        warnings.warn(f"{large} events have more than {LARGEST} members: they close no triangle here", stacklevel=2)
     found = [np.empty((0, 3), np.int64)]
-    for size in np.unique(sizes[(sizes > 2) & (sizes <= LARGEST)]):
+    for size in np.unique(sizes[sizes > 2]):
         groups = events.members[events.starts[:-1][sizes == size][:, None] + np.arange(size)]
         picked = np.array(list(combinations(range(size), 3)))
         found.append(np.unique(np.sort(groups, axis=1), axis=0)[:, picked].reshape(-1, 3))
@@ -113,6 +117,17 @@ def triples(events: TimedEvents) -> np.ndarray:
 def held(rows: np.ndarray, events: TimedEvents) -> np.ndarray:
     """Whether some event held all three: (T, 3) → (T,) bool."""
     return np.isin(_keys(rows, len(events.names)), _keys(triples(events), len(events.names)))
+
+
+def _listed(events: TimedEvents) -> TimedEvents:
+    """The events without the large ones, of which the caller's caller is warned."""
+    small = events.sizes <= LARGEST
+    if small.all():
+        return events
+    large = int((~small).sum())
+    warnings.warn(f"{large} events have more than {LARGEST} members and are left out", stacklevel=3)
+    starts = np.concatenate([[0], np.cumsum(events.sizes[small])])
+    return TimedEvents(events.times[small], starts, events.members[np.repeat(small, events.sizes)], events.names)
 
 
 def _keys(rows: np.ndarray, n: int) -> np.ndarray:

@@ -164,8 +164,10 @@ def _json_lines(lines: Iterator[Line]) -> Iterator[Row]:
 
 
 def _fields(value: object) -> dict[str, object] | str:
-    """An object as it is, a bare string as a text."""
-    return value if isinstance(value, dict) else {"text": value} if isinstance(value, str) else "bad_json"
+    """An object, with names that can be written; a bare string as a text."""
+    if isinstance(value, dict):
+        return value if all(map(str.isascii, value)) else {str(as_text(name)): x for name, x in value.items()}
+    return {"text": value} if isinstance(value, str) else "bad_json"
 
 
 def _plain(lines: Iterator[Line]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from tutelage.data.arrow_values import checked, is_bytes, values_of
 from tutelage.data.text import MAX_TEXT_BYTES, as_text, fault
 from tutelage.errors import InputError
 
@@ -70,7 +71,7 @@ def table_schema(source: str | Path | pa.Table) -> pa.Schema:
         repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
         if repeated:
             where = "the table" if isinstance(source, pa.Table) else source
-            raise InputError(f"{where}: two columns have the same name: {', '.join(repeated)}")
+            raise InputError(f"{where}: two columns have the same name: {' '.join(', '.join(repeated).split())}")
         return schema
 
 
@@ -123,7 +124,7 @@ def column_faults(column: pa.Array) -> dict[int, str]:
         suspects = np.flatnonzero(odd).tolist()
     if not suspects:
         return {}
-    values = _values(plain.take(pa.array(suspects, pa.int64())))
+    values = values_of(plain.take(pa.array(suspects, pa.int64())))
     found = ((position, fault(value)) for position, value in zip(suspects, values, strict=True))
     return {position: reason for position, reason in found if reason}
 
@@ -137,10 +138,10 @@ def as_strings(column: pa.Array) -> pa.Array:
     plain = _decoded(column)
     if pa.types.is_integer(plain.type) or (is_string(plain.type) and _valid(plain)):
         return plain.cast(pa.string())
-    if _is_bytes(plain.type):
+    if is_bytes(plain.type):
         with suppress(pa.ArrowInvalid):  # some are not UTF-8
             return plain.cast(pa.string())
-    return pa.array([as_text(value) for value in _values(plain)], pa.string())
+    return pa.array([as_text(value) for value in values_of(plain)], pa.string())
 
 
 def mended(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -177,7 +178,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:  # the last: names of columns
         message = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path}: {' '.join(message.split())[:300]}") from None
 
@@ -231,9 +232,8 @@ def _arrow(path: Path, stack: ExitStack) -> tuple[pa.Schema, Any]:
     reader: Any = ipc.open_file(memory) if whole else ipc.open_stream(memory)
 
     def batches(rows: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        for batch in (reader.get_batch(i) for i in range(reader.num_record_batches)) if whole else reader:
-            for start in range(0, batch.num_rows, rows):
-                yield _picked(batch.slice(start, rows), columns)
+        for batch in map(checked, (reader.get_batch(i) for i in range(reader.num_record_batches)) if whole else reader):
+            yield from (_picked(batch.slice(start, rows), columns) for start in range(0, batch.num_rows, rows))
 
     return reader.schema, batches
 
@@ -244,10 +244,6 @@ def _picked(table: Any, columns: list[str] | None) -> Any:
 
 def _value_type(kind: Any) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _decoded(column: Any) -> pa.Array:
@@ -281,19 +277,3 @@ def _holds_nul(plain: Any) -> bool:
     ends = np.frombuffer(bounds, width)[plain.offset : plain.offset + len(plain) + 1]
     piece = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     return bool(len(piece)) and int(piece.min()) == 0
-
-
-def _values(plain: Any) -> list[object]:
-    """Python values; texts and bytes as str where they are UTF-8, else as bytes."""
-    if is_string(plain.type):
-        plain = plain.cast(pa.large_binary())
-    elif not _is_bytes(plain.type):
-        return plain.to_pylist()
-    return [None if raw is None else _text_or_bytes(raw) for raw in plain.to_pylist()]
-
-
-def _text_or_bytes(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw

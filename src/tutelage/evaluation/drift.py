@@ -148,6 +148,9 @@ class Reference:
         window = int(arrays["window"][0])
         if arrays["words"].dtype != np.uint8 or not 1 <= window <= 100_000:
             raise InputError("the drift reference is damaged: words must be bytes and the window in [1, 100,000]")
+        shares = np.concatenate([arrays[name] for name in ("shares", "confidence", "profile", "unknown")])
+        if not ((shares >= 0) & (shares <= 1 + 1e-6)).all():
+            raise InputError("the drift reference is damaged: shares, confidence and profile must be in [0, 1]")
         confidence, unknown = float(arrays["confidence"][0]), float(arrays["unknown"][0])
         return cls(arrays["shares"], confidence, arrays["profile"], unknown, arrays["words"], arrays["bands"], window)
 

@@ -123,7 +123,7 @@ def _checksum(file: Path) -> str:
 
 
 def _is_export(file: Path) -> bool:
-    from tutelage.teachers.ledger import EXPORT
+    from tutelage.teachers.records import EXPORT
 
     return file.suffix.lower() == ".parquet" and set(EXPORT.names) <= set(pq.read_schema(file).names)
 

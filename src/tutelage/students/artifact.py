@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -77,7 +78,7 @@ def write(
 def check(folder: str | Path) -> Path:
     """Verify a folder against its manifest and return it.
 
-    Raises: InputError: no such folder, no manifest, a file missing, changed or not listed.
+    Raises: InputError: no such folder, no manifest, a file missing or changed. Files that it does not list are not read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -92,10 +93,10 @@ def check(folder: str | Path) -> Path:
         if path.is_absolute() or ".." in path.parts or not isinstance(entry, dict):
             raise InputError(f"{folder / MANIFEST}: bad entry {name!r}")
         file = folder / path
-        if not file.is_file():
-            raise InputError(f"{folder} is damaged: {name} is missing")
+        if not os.path.isfile(file):  # noqa: PTH113 - False also for a name that no file can have
+            raise InputError(f"{folder} is damaged: {name!r} is missing")
         if file.stat().st_size != entry.get("size") or _sha256(file) != entry.get("sha256"):
-            raise InputError(f"{folder} is damaged: {name} is not the file that was saved (checksum differs)")
+            raise InputError(f"{folder} is damaged: {name!r} is not the file that was saved (checksum differs)")
     return folder
 
 
@@ -106,7 +107,7 @@ def read_config(folder: Path, tier: str | None = None) -> dict[str, Json]:
         raise InputError(f"{folder / 'config.json'}: not a student (format is {config.get('format')!r})")
     if config.get("version") != VERSION:
         raise InputError(
-            f"{folder}: written in version {config.get('version')} of the format; this reads version {VERSION}"
+            f"{folder}: written in version {config.get('version')!r} of the format; this reads version {VERSION}"
         )
     if tier is not None and config.get("tier") != tier:
         raise InputError(f"{folder} holds a student of tier {config.get('tier')!r}, not {tier!r}: use load_student")
@@ -129,7 +130,7 @@ def read_arrays(folder: Path, name: str = "model.safetensors") -> dict[str, np.n
     try:
         arrays = load_file(path)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a safetensors file ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from None
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path}: array {name!r} holds numbers that are not finite")

@@ -69,20 +69,35 @@ def load(tier: type[S], folder: str | Path) -> S:
         raise InputError(f"{path / 'config.json'}: unknown parameters or no state")
     if not isinstance(classes, list) or len(classes) < 2 or len({type(c) for c in classes}) != 1:
         raise InputError(f"{path / 'config.json'}: classes must be a list of at least two names or integers")
-    student = tier(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
-    student.classes_ = np.asarray(classes)
-    named = params.get("class_weight")
-    if isinstance(named, dict):  # JSON keys are strings, labels need not be
-        student.set_params(class_weight={c: named[str(c)] for c in classes if str(c) in named})
-    if student.classes_.dtype.kind not in "Uib" or len(np.unique(student.classes_)) != len(classes):
-        raise InputError(f"{path / 'config.json'}: classes must be distinct names or integers")
-    student._restore(State(state, artifact.read_arrays(path)), path)
-    student.thresholds_ = _thresholds(config.get("thresholds"), len(classes), path)
+    _check_params(params, path)
+    try:
+        student = tier(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
+        student.classes_ = np.asarray(classes)
+        named = params.get("class_weight")
+        if isinstance(named, dict):  # JSON keys are strings, labels need not be
+            student.set_params(class_weight={c: named[str(c)] for c in classes if str(c) in named})
+        if (
+            student.classes_.ndim > 1
+            or student.classes_.dtype.kind not in "Uib"
+            or len(np.unique(student.classes_)) != len(classes)
+        ):
+            raise InputError(f"{path / 'config.json'}: classes must be distinct names or integers")
+        student._restore(State(state, artifact.read_arrays(path)), path)
+        student.thresholds_ = _thresholds(config.get("thresholds"), len(classes), path)
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path / 'config.json'}: a value is of a kind that the {tier.tier} student has not ({why})"
+        ) from None
     if (path / "scheme.json").is_file():
         from tutelage.data.labels import LabelScheme
 
         document = artifact.read_json(path / "scheme.json")
         student.scheme_ = LabelScheme.from_dict(document, where=str(path / "scheme.json"))
+        if list(student.scheme_.names) != student.classes_.tolist():
+            raise InputError(f"{path / 'scheme.json'}: the labels are not the student's classes")
     if (path / "provenance.json").is_file():
         student.provenance_ = artifact.read_json(path / "provenance.json")
     if (path / artifact.REFERENCE).is_file():
@@ -90,6 +105,17 @@ def load(tier: type[S], folder: str | Path) -> S:
 
         student.reference_ = Reference.from_arrays(artifact.read_arrays(path, artifact.REFERENCE), len(classes))
     return student
+
+
+def _check_params(params: Mapping[str, Json], path: Path) -> None:
+    """Of the parameters that all tiers share or that reach a kernel, whether each is of its kind; the tier checks the rest."""
+    for name in ("multi", "pairs", "threads", "chars"):
+        value = params.get(name)
+        numbers = value if name == "chars" and isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(number, int) for number in numbers):
+            raise InputError(f"{path / 'config.json'}: the parameter {name} cannot be {str(value)[:60]!r}")
+    if params.get("cache") is not None:  # predicting would write a file wherever it says
+        raise InputError(f"{path / 'config.json'}: a student that is stored names no cache")
 
 
 def _thresholds(given: Json, k: int, path: Path) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from tutelage.data.annotations import annotations
 from tutelage.errors import InputError
 from tutelage.teachers.base import text_fingerprint
 from tutelage.teachers.ledger_file import lock, open_to_read, use_journal
-from tutelage.teachers.records import COLUMNS, SCHEMA_VERSION, TABLES, Answer, digest
+from tutelage.teachers.records import COLUMNS, SCHEMA_VERSION, TABLES, Answer, digest, from_export, to_export
 
 __all__ = ["Answer", "Ledger", "text_fingerprint"]
 
@@ -347,30 +347,15 @@ class Ledger:
             f"{where} ORDER BY teacher, prompt, sample, {len(COLUMNS) + 2}",
             list(given.values()),
         )
-        answers = [self._checked(row[:-1]) for row in rows]
-        data: dict[str, list[object]] = {"id": [row[-1] for row in rows]}
-        for field in EXPORT:
-            if field.name != "id":
-                name = "text" if field.name == "text_sha256" else field.name
-                data[field.name] = [getattr(answer, name) for answer in answers]
-        return pa.table({f.name: pa.array(data[f.name], f.type) for f in EXPORT}, schema=EXPORT)
+        return to_export([row[-1] for row in rows], [self._checked(row[:-1]) for row in rows])
 
     def import_table(self, table: pa.Table) -> int:
         """Take in what `to_table` of another ledger gave: -> number of answers read. Usable answers here win.
 
         Raises: InputError: columns are missing.
         """
-        missing = [name for name in EXPORT.names if name not in table.column_names]
-        if missing:
-            raise InputError(f"not an export of a ledger: column {missing[0]!r} is missing")
-        rows = table.select(EXPORT.names).to_pylist()
-        answers = []
-        for row in rows:
-            values = {name: row["text_sha256" if name == "text" else name] for name in COLUMNS}
-            values["label"] = tuple(values["label"] or ())
-            values["probs"] = None if values["probs"] is None else tuple(values["probs"])
-            answers.append(Answer(**values))
-        known = [(row["id"], row["text_sha256"]) for row in rows if row["id"] != row["text_sha256"]]
+        ids, answers = from_export(table)
+        known = [(key, answer.text) for key, answer in zip(ids, answers, strict=True) if key != answer.text]
         self.register([key for key, _ in known], [text for _, text in known])
         self.put(answers)
         return len({answer.key for answer in answers})
@@ -389,31 +374,6 @@ class Ledger:
         with self._mutex, contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return deleted
-
-
-EXPORT = pa.schema(
-    [
-        ("id", pa.string()),
-        ("label", pa.list_(pa.string())),
-        ("status", pa.string()),
-        ("probs", pa.list_(pa.float32())),
-        ("sample", pa.int32()),
-        ("evidence", pa.string()),
-        ("teacher", pa.string()),
-        ("prompt", pa.string()),
-        ("text_sha256", pa.string()),
-        ("raw", pa.string()),
-        ("tokens_in", pa.int64()),
-        ("tokens_out", pa.int64()),
-        ("cost", pa.float64()),
-        ("currency", pa.string()),
-        ("latency", pa.float64()),
-        ("attempts", pa.int32()),
-        ("error", pa.string()),
-        ("created", pa.string()),
-    ]
-)
-"""Columns of `Ledger.to_table`."""
 
 
 def _insert(db: sqlite3.Connection, rows: Iterable[Answer], unless: str = "WHERE answers.status != 'ok'") -> None:

@@ -153,7 +153,7 @@ def _zero_shot(encoder: str, options: _Options) -> Teacher:
 
 
 def _openai(model: str, options: _Options) -> Teacher:
-    from tutelage.teachers.llm.base import OpenAIChat
+    from tutelage.teachers.llm.endpoint import OpenAIChat
     from tutelage.teachers.llm.teacher import LLMTeacher
 
     budget = options.budget

@@ -63,7 +63,9 @@ class StatMentalModel:
     def predict(
         self, questions: Sequence[str], answers: Sequence[str], explanations: Sequence[str] | None
     ) -> np.ndarray:
-        """P(right) of each question."""
+        """P(right) of each question. Raises: InputError: before `fit`."""
+        if not hasattr(self, "_model"):
+            raise InputError("this StatMentalModel has not learned anything yet: call fit first")
         if self._model is None:
             return np.full(len(questions), self._rate)
         given = [None] * len(questions) if explanations is None else explanations
@@ -96,7 +98,14 @@ class PromptMentalModel:
     def predict(
         self, questions: Sequence[str], answers: Sequence[str], explanations: Sequence[str] | None
     ) -> np.ndarray:
-        """P(right) of each question: softmax over the options, at the right one."""
+        """P(right) of each question: softmax over the options, at the right one.
+
+        Raises: InputError: before `fit`, a right answer that is none of the options.
+        """
+        if not hasattr(self, "demos"):
+            raise InputError("this PromptMentalModel has not learned anything yet: call fit first")
+        if strange := sorted(set(answers) - set(self.options)):
+            raise InputError(f"the right answer {strange[0]!r} is none of the options: {', '.join(self.options)}")
         given = [None] * len(questions) if explanations is None else explanations
         found = []
         for question, answer, explanation in zip(questions, answers, given, strict=True):

@@ -47,7 +47,8 @@ One JSON object and nothing else: {{"answers": [{{"question": 1, "answer": "<sen
 ### Excerpt
 """
 _NUMBERED = re.compile(
-    r"^\W*(\d+)[.):][*_]*\s*(?:answer\s*:)?\s*(.*?)(?:^\W*(?:citation|quote)\W*:\s*(.*?))?(?=^\W*\d+[.):]|\Z)",
+    r"^[^\w\n]*(\d{1,6})[.):][*_]*\s*(?:answer\s*:)?\s*(.*?)"
+    r"(?:^[^\w\n]*(?:citation|quote)\W*:\s*(.*?))?(?=^[^\w\n]*\d+[.):]|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 
@@ -229,7 +230,8 @@ def _from_json(reply: str) -> list[tuple[int, str, str]] | None:
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict) and isinstance(value.get("answers"), list):
-            rows = [row for row in value["answers"] if isinstance(row, dict) and str(row.get("question", "")).isdigit()]
+            rows = [row for row in value["answers"] if isinstance(row, dict)]
+            rows = [row for row in rows if re.fullmatch(r"\d{1,6}", str(row.get("question", "")))]
             return [(int(row["question"]), str(row.get("answer") or ""), str(row.get("quote") or "")) for row in rows]
     return None
 

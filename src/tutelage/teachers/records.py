@@ -1,4 +1,4 @@
-"""The ledger's rows and tables: one answer, its digest, and the SQL that holds it.
+"""The ledger's rows and tables: one answer, its digest, the SQL that holds it, and the table that it is exported as.
 
 Kept apart from `ledger.py` so that the format can be read without the code that writes it. Any SQLite tool opens the file.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pyarrow as pa
+
+from tutelage.errors import InputError
 
 SCHEMA_VERSION = 1
 
@@ -109,3 +113,50 @@ def digest(values: list[object] | tuple[object, ...]) -> str:
     """
     plain = [value.hex() if isinstance(value, bytes) else value for value in values]
     return hashlib.sha256(json.dumps(plain, ensure_ascii=True).encode()).hexdigest()
+
+
+EXPORT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.list_(pa.string())),
+        ("status", pa.string()),
+        ("probs", pa.list_(pa.float32())),
+        ("sample", pa.int32()),
+        ("evidence", pa.string()),
+        ("teacher", pa.string()),
+        ("prompt", pa.string()),
+        ("text_sha256", pa.string()),
+        ("raw", pa.string()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost", pa.float64()),
+        ("currency", pa.string()),
+        ("latency", pa.float64()),
+        ("attempts", pa.int32()),
+        ("error", pa.string()),
+        ("created", pa.string()),
+    ]
+)
+"""Columns of `Ledger.to_table`; `text_sha256` is the fingerprint of the text."""
+
+
+def to_export(ids: Sequence[str], answers: Sequence[Answer]) -> pa.Table:
+    """Answers as a table of the columns `EXPORT`, each under the id of its text."""
+    data: dict[str, Sequence[object]] = {"id": ids}
+    for name in EXPORT.names[1:]:
+        data[name] = [getattr(answer, "text" if name == "text_sha256" else name) for answer in answers]
+    return pa.table({f.name: pa.array(data[f.name], f.type) for f in EXPORT}, schema=EXPORT)
+
+
+def from_export(table: pa.Table) -> tuple[list[str], list[Answer]]:
+    """The inverse of `to_export`. Raises: InputError: columns are missing."""
+    missing = [name for name in EXPORT.names if name not in table.column_names]
+    if missing:
+        raise InputError(f"not an export of a ledger: column {missing[0]!r} is missing")
+    answers = []
+    for row in table.select(EXPORT.names).to_pylist():
+        values = {name: row["text_sha256" if name == "text" else name] for name in COLUMNS}
+        values["label"] = tuple(values["label"] or ())
+        values["probs"] = None if values["probs"] is None else tuple(values["probs"])
+        answers.append(Answer(**values))
+    return table["id"].to_pylist(), answers

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from tutelage.errors import InputError
 from tutelage.pipeline.config import TeacherConfig
-from tutelage.teachers.llm.base import OPENAI_URL
+from tutelage.teachers.llm.endpoint import OPENAI_URL
 from tutelage.teachers.llm.trust import origin, trust
 
 KEY = "OPENAI_API_KEY"

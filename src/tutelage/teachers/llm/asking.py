@@ -152,7 +152,7 @@ def chat_model(spec: str, *, base_url: str | None = None, max_tokens: int = 1024
     """
     kind, _, name = spec.partition(":")
     if kind == "openai" and name:
-        from tutelage.teachers.llm.base import OpenAIChat
+        from tutelage.teachers.llm.endpoint import OpenAIChat
 
         return OpenAIChat(name, base_url, temperature=0.0, timeout=timeout, max_tokens=max_tokens)
     if kind == "llama" and name:

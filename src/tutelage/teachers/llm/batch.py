@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tutelage.errors import InputError, Paused
-from tutelage.teachers.llm.base import OpenAIChat, ParameterRefused, TextFault, Transient
+from tutelage.teachers.llm.base import ParameterRefused, TextFault, Transient
 from tutelage.teachers.llm.chain import Chain, Job
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.service import BudgetSpent, Received, Service
 from tutelage.teachers.records import Answer
 
@@ -95,14 +96,18 @@ def _fill(
 async def _create(service: Service, key: str, content: bytes) -> str:
     """Upload the file and start the batch: -> the provider's id. After a fault, look whether it was started all the same."""
     client = _model(service).client
-    file = await _call(service, lambda: client.files.create(file=("requests.jsonl", content), purpose="batch"))
+
+    async def upload() -> str:
+        return (await client.files.create(file=("requests.jsonl", content), purpose="batch")).id
+
+    file = await _call(service, upload)
 
     async def start() -> str:
         found = await _find(service, key)
         if found:
             return found
         batch = await client.batches.create(
-            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"tutelage": key}
+            input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h", metadata={"tutelage": key}
         )
         return batch.id
 
@@ -130,27 +135,31 @@ async def _finish(chain: Chain, key: str, remote: str | None, todo: dict[Key, Jo
         service.ledger.set_batch(key, state="done")
         return
     service.ledger.set_batch(key, remote=known, state="sent")
+
+    async def look() -> tuple[str, list[str], str | None]:
+        """Status, names of the files with results, and why it failed."""
+        batch = await client.batches.retrieve(known)
+        errors = (batch.errors.data if batch.errors else None) or []
+        files = [name for name in (batch.output_file_id, batch.error_file_id) if name]
+        return batch.status, files, errors[0].message if errors else None
+
     while True:
-        batch = await _call(service, lambda: client.batches.retrieve(known))
-        if batch.status in ("completed", "failed", "expired", "cancelled"):
+        status, files, why = await _call(service, look)
+        if status in ("completed", "failed", "expired", "cancelled"):
             break
         await service.clock.sleep(poll)
     open_requests = service.ledger.batch_requests(key)
     faults: list[Exception | None] = []
-    for file in (batch.output_file_id, batch.error_file_id):
-        if file:
-            content = await _call(service, lambda name=file: client.files.content(name))
-            for line in filter(str.strip, content.text.split("\n")):
-                faults.append(_record(chain, line, open_requests, todo))
+    for file in files:
+        content = await _call(service, lambda name=file: client.files.content(name))
+        for line in filter(str.strip, content.text.split("\n")):
+            faults.append(_record(chain, line, open_requests, todo))
     service.ledger.set_batch(key, state="done")
     for fault in faults[:1]:
         if fault and all(isinstance(other, InputError | Paused) for other in faults):
             raise fault  # nothing was answered, and more of the same would not be
-    if batch.status == "failed":
-        errors = (batch.errors.data if batch.errors else None) or []
-        raise InputError(
-            f"the provider refused the batch {known}: {errors[0].message if errors else 'no reason given'}"
-        )
+    if status == "failed":
+        raise InputError(f"the provider refused the batch {known}: {' '.join((why or 'no reason given').split())}")
 
 
 def _record(chain: Chain, line: str, open_requests: dict[Key, int], todo: dict[Key, Job]) -> Exception | None:
@@ -162,7 +171,7 @@ def _record(chain: Chain, line: str, open_requests: dict[Key, int], todo: dict[K
         key = (text, int(number))
         response = result.get("response") or {}
         status, body = int(response.get("status_code") or 500), response.get("body")
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     if key not in open_requests:
         return None
@@ -221,6 +230,13 @@ async def _call(service: Service, call: Callable[[], Awaitable[T]]) -> T:
             fault = sorted_
         except openai.APIConnectionError as error:
             fault = error
+        except (
+            openai.OpenAIError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:  # not JSON, or not what was asked for
+            fault = Transient(f"unreadable answer ({' '.join(str(error).split())[:200]})")
         if attempt + 1 < service.limits.attempts:
             wait = fault.retry_after if isinstance(fault, Transient) else None
             await service.clock.sleep(min(60.0, 2.0**attempt) if wait is None else wait)

@@ -118,9 +118,8 @@ class PromptTemplate:
             raise InputError(f"prompt template: {error}; write {{{{ for a brace") from None
         unknown = [name for name in slots if name not in _SLOTS]
         if unknown:
-            raise InputError(
-                f"prompt template: unknown slot {{{unknown[0]}}}; the slots are {', '.join(sorted(_SLOTS))}"
-            )
+            name = " ".join(unknown[0].split())
+            raise InputError(f"prompt template: unknown slot {{{name}}}; the slots are {', '.join(sorted(_SLOTS))}")
         for name in ("labels", "format", "text"):
             if slots.count(name) != 1:
                 raise InputError(

@@ -136,7 +136,7 @@ class OutputSpec:
         for item in values:
             name = self._one(item)
             if name is None:
-                return f"{json.dumps(item, ensure_ascii=False)[:100]} is not one of the labels"
+                return f"{_shown(item)} is not one of the labels"
             names.append(name)
         return sorted(set(names), key=self.scheme.index)
 
@@ -234,6 +234,13 @@ def _label_span(raw: str, spec: OutputSpec) -> tuple[int, int] | None:
         if raw.startswith(name, start) and raw[start + len(name) : start + len(name) + 1] in '"}, \n':
             return (start, start + len(name)) if start + len(name) < len(raw) else None
     return None
+
+
+def _shown(item: object) -> str:
+    try:
+        return json.dumps(item, ensure_ascii=False)[:100]
+    except RecursionError:  # nested just as deep as it could still be read
+        return "a value of very many levels"
 
 
 def _fold(name: str) -> str:

@@ -18,10 +18,11 @@ from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError, Paused
 from tutelage.teachers.base import Pool, Progress, ProgressEvent, fingerprint
 from tutelage.teachers.ledger import Ledger
-from tutelage.teachers.llm.base import ChatModel, OpenAIChat
+from tutelage.teachers.llm.base import ChatModel
 from tutelage.teachers.llm.budget import Budget, Meter, Price
 from tutelage.teachers.llm.chain import Chain, Job, conversation
 from tutelage.teachers.llm.data import PromptTemplate
+from tutelage.teachers.llm.endpoint import OpenAIChat
 from tutelage.teachers.llm.execute import OutputSpec, Wire, vote
 from tutelage.teachers.llm.service import Clock, Limits, Service, run_async, run_prompts
 from tutelage.teachers.records import Answer
