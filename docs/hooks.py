@@ -2,12 +2,13 @@
 
 A page may link to any file of the repository (`../src/…`, `../tests/…`): the file goes into the site under `source/`, and
 the link leads there, so that a link to a file which is gone fails a strict build. The reference is one page a module,
-listed by floor; what stands on it comes from the docstrings.
+listed by floor; what stands on it comes from the docstrings. Pictures go into the pages that show them.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -33,13 +34,16 @@ FLOORS = {
 }
 """Folders of the package that the reference shows, and what each is."""
 
+PICTURE = re.compile(r'<img alt="[^"]*" src="([^"]*images/[\w-]+\.svg)"[^>]*>')
+"""A picture of ours (see pictures.py) on a page."""
+
 OUTSIDE = re.compile(r"(?<=\]\()(\.\./[^)\s#]+)(?=[)#])")
 """The target of a link that climbs."""
 
 METHODS = """# Methods
 
 Published systems of teacher–student learning as short code. Each page says when to take one, how it is called on your own
-models, and what to look out for; `tutelage study SLUG` shows whether its claim holds.
+models, and what to look out for; `tutelage study SLUG` shows whether its claim holds, and the last column what it showed here.
 """
 
 REFERENCE = """# Reference
@@ -66,7 +70,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     }
     if (docs / "workbench.md").exists():
         sections["Using it"].insert(3, "workbench.md")
-    for name in ("studies.md", "scale.md"):
+    for name in ("studies.md", "scale.md", "fuzzing.md"):
         if (docs / name).exists() or name == "studies.md":
             sections["Inside"].append(name)
     sections["Methods"].append("methods/index.md")
@@ -107,6 +111,17 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return OUTSIDE.sub(moved, markdown)
 
 
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put our pictures into the page itself, where they take the colour of its text, light or dark."""
+    here = (Path(config.docs_dir) / page.file.src_uri).parent
+
+    def drawn(match: re.Match[str]) -> str:
+        picture = re.sub(r"<style>.*?</style>\n", "", (here / match[1]).read_text("utf-8"))
+        return f'<span class="picture" tabindex="0">{picture}</span>'  # a span: the image stood in a paragraph
+
+    return PICTURE.sub(drawn, html)
+
+
 def _key(entry: object) -> str:
     return next(iter(entry)) if isinstance(entry, dict) else ""
 
@@ -130,22 +145,37 @@ def _method_pages(docs: Path) -> list[Path]:
 
 
 def _method_list(docs: Path) -> str:
-    """One line a method: the title of its page says what it is."""
+    """One line a method: the title of its page says what it is, the scoreboard which paper it is from and what came out."""
     families = {
         path.stem.replace("_", "-"): path.parent.name
         for path in sorted((PACKAGE / "methods").glob("*/*.py"))
         if path.stem != "__init__"
     }
+    judged = _judged(docs)
     rows = []
     for page in _method_pages(docs):
         title = page.read_text("utf-8").splitlines()[0].lstrip("# ")
         what = title.partition(": ")[2] or title
-        rows.append((families.get(page.stem, "–"), f"| [{page.stem}]({page.name}) | {what} |"))
+        paper, verdict = judged.get(page.stem, ("–", "not run"))
+        rows.append((families.get(page.stem, "–"), f"| [{page.stem}]({page.name}) | {what} | {paper} | {verdict} |"))
     lines = [METHODS]
     for family in sorted({family for family, _ in rows}):
-        lines += [f"## {family.capitalize()}", "", "| method | what it is |", "|---|---|"]
+        lines += [f"## {family.capitalize()}", "", "| method | what it is | paper | verdict |", "|---|---|---|---|"]
         lines += [*(row for name, row in rows if name == family), ""]
     return "\n".join(lines) + "\n"
+
+
+def _judged(docs: Path) -> dict[str, tuple[str, str]]:
+    """(paper, verdict with a link to its figures) by slug, from the scoreboard; none where it has not been made."""
+    board = docs / "studies.json"
+    studies = json.loads(board.read_text("utf-8"))["studies"] if board.exists() else []
+    return {
+        study["slug"]: (
+            f"{study['paper']['title']} ({study['paper']['year']})".replace("|", "\\|"),
+            f"[{study['verdict']}](../studies.md#{study['slug']})",
+        )
+        for study in studies
+    }
 
 
 def _reference() -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -82,6 +83,21 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 def test_light_and_dark(site: Path) -> None:
     text = (site / "index.html").read_text(encoding="utf-8")
     assert {"default", "slate"} <= set(re.findall(r'data-md-color-scheme="(\w+)"', text))
+
+
+def test_pictures_stand_in_the_page_and_have_its_colour(site: Path) -> None:
+    text = (site / "architecture.html").read_text(encoding="utf-8")
+    assert text.count('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 702') == 1
+    assert 'aria-labelledby="ps-kd-step-title ps-kd-step-desc"' in text
+    assert "prefers-color-scheme:dark){svg" not in text
+
+
+def test_the_list_of_methods_has_papers_and_verdicts(site: Path) -> None:
+    text = (site / "methods" / "index.html").read_text(encoding="utf-8")
+    board = json.loads((ROOT / "docs" / "studies.json").read_text(encoding="utf-8"))["studies"]
+    shown = dict(re.findall(r'href="../studies.html#([\w-]+)">([a-z ]+)</a>', text))
+    assert shown == {study["slug"]: study["verdict"] for study in board}
+    assert "Self-Knowledge Distillation with Progressive Refinement of Targets (2021)" in text
 
 
 def test_a_link_into_the_source_leads_to_the_file(site: Path) -> None:

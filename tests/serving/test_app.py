@@ -135,6 +135,15 @@ class TestChatCompletions:
                 {"response_format": {"type": "json_schema", "json_schema": {"schema": {"properties": {"a": {}}}}}},
                 "market, sport",
             ),
+            (
+                {
+                    "response_format": {
+                        "type": "json_schema",
+                        "json_schema": {"schema": {"properties": {"a": {"enum": [[1], {}]}}}},
+                    }
+                },
+                "market, sport",
+            ),
             ({"messages": [{"role": "system", "content": "x"}]}, "role user"),
             ({"messages": []}, "messages: "),
         ],
@@ -180,6 +189,10 @@ class TestDoors:
     @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
     def test_what_a_form_can_send_unasked_is_refused(self, client, kind):
         assert client.post("/predict", content=b'{"text":"a"}', headers={"content-type": kind}).status_code == 415
+
+    def test_the_case_of_a_content_type_does_not_matter(self, client):
+        headers = {"content-type": "Application/JSON; Charset=UTF-8"}
+        assert client.post("/predict", content=b'{"text":"a"}', headers=headers).status_code == 200
 
     def test_a_body_over_the_limit(self, folder):
         with client_of(folder, most_bytes=1_000) as client:

@@ -13,6 +13,7 @@ from tests.serving.common import SPORT, save_student
 from tutelage.errors import InputError
 from tutelage.serving.batching import Batcher, Overloaded
 from tutelage.serving.model import Model, Watched
+from tutelage.serving.watch import DriftWatch
 
 
 class Echo:
@@ -57,9 +58,12 @@ def test_a_full_queue_refuses_and_a_large_request_alone_is_taken():
     async def main():
         batcher = Batcher(lambda: model, queue=3)
         first = asyncio.create_task(values(batcher, ["1"] * 5))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # it is in the queue
+        while batcher.waiting:  # until the student has taken it
+            await asyncio.sleep(0)
         second = asyncio.create_task(values(batcher, ["2", "2"]))
-        await asyncio.sleep(0.01)
+        while not batcher.waiting:
+            await asyncio.sleep(0)
         with pytest.raises(Overloaded):
             await batcher.predict(["3", "3"])
         model.gate.set()
@@ -124,6 +128,46 @@ def test_a_damaged_or_missing_one_leaves_the_old_in_place(tmp_path):
     shutil.rmtree(folder)
     assert not watched.refresh()
     assert watched.model.probabilities(SPORT).argmax(1).tolist() == [1, 1, 1, 1]
+
+
+def test_a_fault_is_over_when_the_folder_is_as_it_was(tmp_path):
+    folder = save_student(tmp_path / "s")
+    watched = Watched(folder)
+    folder.rename(tmp_path / "away")
+    assert not watched.refresh()
+    assert "no student at" in str(watched.fault)
+    (tmp_path / "away").rename(folder)
+    assert not watched.refresh()
+    assert watched.fault is None
+
+
+def test_whatever_is_wrong_with_a_newer_student_the_watch_goes_on(tmp_path, monkeypatch):
+    folder = save_student(tmp_path / "s")
+    watched = Watched(folder)
+    replace(folder, flip=True)
+
+    def breaks(path):
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "open", breaks)
+        assert not watched.refresh()
+    assert watched.fault == "the newer student cannot be loaded: MemoryError no room"
+    assert watched.refresh()
+
+
+def test_a_sample_that_does_not_fit_leaves_no_texts_behind(tmp_path, monkeypatch):
+    student = Model.open(save_student(tmp_path / "s")).student
+    watch = DriftWatch(student.reference_, tmp_path / "drift")
+
+    def full(path, *_):
+        path.write_bytes(b"half of a te")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    watch._write(tmp_path / "drift", ["words"], ["a text"])
+    assert watch.written == 0
+    assert list((tmp_path / "drift").iterdir()) == []
 
 
 def test_other_labels_need_a_restart(tmp_path):

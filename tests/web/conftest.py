@@ -14,8 +14,12 @@ from fastapi.testclient import TestClient
 
 from tests.pipeline.corpora import jsonl, rows
 from tests.teachers.endpoint import Endpoint
+from tests.web.browser import browser, page, workbench
 from tests.web.common import opened, settings
-from tests.web.runs import oracle
+from tests.web.runs import copy_of_run, oracle
+from tutelage.pipeline.folder import Run
+
+__all__ = ["browser", "page", "workbench"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +34,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 def folder(tmp_path: Path) -> Path:
     """Where a workbench of one test has its folders."""
     return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    """A finished run, called desk, among the runs of the workbench."""
+    return Run(copy_of_run(folder / "runs"))
 
 
 @pytest.fixture

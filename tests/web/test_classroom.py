@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,7 @@ from tutelage.errors import InputError
 from tutelage.methods.education.mathdial import says, simulate
 from tutelage.pipeline.trace import TraceOptions, trace
 from tutelage.students.learners import Learners
-from tutelage.web import tutoring
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with opened(settings(folder)) as client:
-        yield client
+from tutelage.web import jobs, tutoring
 
 
 def post(client: TestClient, path: str, **fields: str):
@@ -113,11 +106,38 @@ def test_a_log_or_a_form_that_cannot_be_used_is_one_line(client: TestClient, fol
     assert "at least 20 are needed" in client.get("/classroom/traces/few").text
 
 
+def test_a_map_has_a_name_in_any_script_and_leaves_nothing_where_it_cannot_start(
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.put("/classroom/logs/class.csv", content=log_of(3))
+    monkeypatch.setattr(jobs, "MOST", 0)
+    full = post(client, "/classroom/traces", source="upload/class.csv", name="класс 7", tracer="pfa")
+    assert "0 runs are going; wait for one of them" in full.text
+    assert not (folder / "traces").exists()
+    monkeypatch.undo()
+    (folder / "traces").write_text("a file where the folder should be")
+    none = post(client, "/classroom/traces", source="upload/class.csv", name="x")
+    assert "cannot make the map" in none.text
+    (folder / "traces").unlink()
+    made = post(client, "/classroom/traces", source="upload/class.csv", name="класс 7", tracer="pfa")
+    assert client.get(made.headers["hx-redirect"]).status_code == 200
+
+
 # tutoring
+
+
+def talk(client: TestClient, problem: str, side: str = "teach", after: str = "", **fields: str) -> str:
+    """Begin a dialogue, or with `after`, a page of it, go on there: -> the next page."""
+    fields |= {"turns": hidden(after, "turns")} if after else {}
+    return post(client, "/classroom/tutoring", problem=problem, side=side, **fields).text
 
 
 def hidden(html: str, name: str) -> str:
     return next(tag["value"] or "" for tag in Page(html).all("input") if tag.get("name") == name)
+
+
+def turns_of(html: str) -> tuple[Turn, ...]:
+    return tutoring.turns_from(hidden(html, "turns"))
 
 
 def test_every_problem_has_one_answer_that_its_wrong_solution_does_not_say() -> None:
@@ -128,39 +148,18 @@ def test_every_problem_has_one_answer_that_its_wrong_solution_does_not_say() -> 
 
 
 def test_teaching_a_simulated_pupil(client: TestClient) -> None:
-    begun = post(client, "/classroom/tutoring", problem="bakery", side="teach").text
+    begun = talk(client, "bakery")
     page = Page(begun)
     assert "93 rolls" in page.text
     assert "14 + 9 = 23 bags" in page.text  # the solution, for the tutor alone
-    said = post(
-        client, "/classroom/tutoring", problem="bakery", side="teach", turns=hidden(begun, "turns"),
-        say="What does the number 9 stand for?",
-    ).text  # fmt: skip
-    turns = tutoring.turns_from(hidden(said, "turns"))
-    assert [turn.role for turn in turns] == ["pupil", "teacher", "pupil"]
-    assert turns[1].move == "probing"
-    chosen = post(
-        client,
-        "/classroom/tutoring",
-        problem="bakery",
-        side="teach",
-        turns=hidden(said, "turns"),
-        say="Go on.",
-        move="focus",
-    ).text
-    assert tutoring.turns_from(hidden(chosen, "turns"))[3].move == "focus"
+    said = talk(client, "bakery", after=begun, say="What does the number 9 stand for?")
+    assert [turn.role for turn in turns_of(said)] == ["pupil", "teacher", "pupil"]
+    assert turns_of(said)[1].move == "probing"
+    assert turns_of(talk(client, "bakery", after=said, say="Go on.", move="focus"))[3].move == "focus"
 
 
 def test_who_says_the_answer_has_told(client: TestClient) -> None:
-    begun = post(client, "/classroom/tutoring", problem="garden", side="teach").text
-    said = post(
-        client,
-        "/classroom/tutoring",
-        problem="garden",
-        side="teach",
-        turns=hidden(begun, "turns"),
-        say="It is 36 metres.",
-    ).text
+    said = talk(client, "garden", after=talk(client, "garden"), say="It is 36 metres.")
     assert "The tutor has said the answer" in Page(said).text
 
 
@@ -176,19 +175,12 @@ def test_an_offline_tutor_does_not_give_the_answer_away() -> None:
 
 
 def test_learning_from_the_offline_tutor(client: TestClient) -> None:
-    begun = post(client, "/classroom/tutoring", problem="library", side="learn").text
+    begun = talk(client, "library", "learn")
     assert "150 pages by Saturday" not in begun  # the solution is not the pupil's to see
-    said = post(
-        client,
-        "/classroom/tutoring",
-        problem="library",
-        side="learn",
-        turns=hidden(begun, "turns"),
-        say=f"{NASTY} so 50",
-    ).text
+    said = talk(client, "library", "learn", begun, say=f"{NASTY} so 50")
     assert "The pupil has found the answer" in Page(said).text
     assert NASTY not in said
-    assert tutoring.turns_from(hidden(said, "turns"))[-1].move in MOVES
+    assert turns_of(said)[-1].move in MOVES
 
 
 def test_an_endpoint_plays_the_other_side_and_no_key_goes_to_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,24 +193,12 @@ def test_an_endpoint_plays_the_other_side_and_no_key_goes_to_it(folder: Path, mo
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
     with Talking(lambda text, rest: "") as endpoint, opened(settings(folder)) as client:
-        begun = post(client, "/classroom/tutoring", problem="bakery", side="teach").text
-        said = post(
-            client, "/classroom/tutoring", problem="bakery", side="teach", turns=hidden(begun, "turns"), say="How?",
-            model="known", base_url=endpoint.url,
-        ).text  # fmt: skip
+        begun = talk(client, "bakery")
+        said = talk(client, "bakery", after=begun, say="How?", model="known", base_url=endpoint.url)
         assert "I counted the bags." in Page(said).text
         assert "You play a pupil" in json.dumps(endpoint.bodies[0])
         assert not [key for key in endpoint.keys if "sk-of" in key]
-        public = post(
-            client,
-            "/classroom/tutoring",
-            problem="bakery",
-            side="teach",
-            turns=hidden(begun, "turns"),
-            say="How?",
-            model="m",
-        )
-        assert "--key-host" in public.text
+        assert "--key-host" in talk(client, "bakery", after=begun, say="How?", model="m")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +210,7 @@ def test_an_endpoint_plays_the_other_side_and_no_key_goes_to_it(folder: Path, mo
         {"problem": "bakery", "turns": '[{"role": "god", "text": "a", "move": null}]', "say": "a"},
         {"problem": "bakery", "turns": '[{"role": "pupil", "text": "a", "move": "jump"}]', "say": "a"},
         {"problem": "bakery", "turns": '[{"role": "pupil", "text": "a", "move": null}]', "say": ""},
+        {"problem": "bakery", "turns": '[{"role": "pupil", "text": "\\ud800", "move": null}]', "say": "a"},
         {"problem": "bakery", "turns": '[{"role": "pupil", "text": "a", "move": null}]', "say": "a" * 3000},
     ],
 )

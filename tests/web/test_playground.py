@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.teachers.endpoint import Endpoint
-from tests.web.common import Page, opened, settings
-from tests.web.runs import FORM, NASTY, copy_of_run, oracle
+from tests.web.common import Page
+from tests.web.runs import FORM, NASTY, oracle
 from tutelage.pipeline.folder import Run
 from tutelage.students import NgramClassifier
 from tutelage.students.explain import Contribution
 from tutelage.web.highlight import LEVELS, stretches, strongest
 from tutelage.web.students import student_of
 
-
-@pytest.fixture
-def run(folder: Path) -> Run:
-    return Run(copy_of_run(folder / "runs"))
-
-
-@pytest.fixture
-def client(folder: Path, run: Run) -> Iterator[TestClient]:
-    with opened(settings(folder)) as client:
-        yield client
+pytestmark = pytest.mark.usefixtures("run")
 
 
 def ask(client: TestClient, text: str, path: str = "", **fields: str):

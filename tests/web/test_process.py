@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.cli.conftest import Cli, cli
-from tests.web.common import settings
+from tests.web.common import HOME, TOKEN, settings
 from tests.web.runs import copy_of_run
 from tutelage.pipeline.folder import _held
 from tutelage.serving.run import Impatient
@@ -24,6 +25,8 @@ from tutelage.web.app import create_app
 from tutelage.web.server import CONNECTIONS, config_of
 
 __all__ = ["cli"]
+
+KIND = b"application/x-www-form-urlencoded"
 
 
 def test_a_missing_extra_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +78,9 @@ def test_the_process_prints_its_address_watches_runs_and_ends_by_ctrl_c(folder: 
 
 def test_a_body_that_does_not_arrive_is_given_up(folder: Path) -> None:
     app = create_app(settings(folder, patience=0.05))
+    client = TestClient(app, base_url=HOME)
+    client.get(f"/?token={TOKEN}")
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items()).encode()
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -84,7 +90,7 @@ def test_a_body_that_does_not_arrive_is_given_up(folder: Path) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    headers = [(b"host", b"127.0.0.1:8500"), (b"content-type", b"application/x-www-form-urlencoded")]
+    headers = [(b"host", b"127.0.0.1:8500"), (b"content-type", KIND), (b"cookie", cookie)]
     scope = {
         "type": "http", "method": "POST", "path": "/runs", "raw_path": b"/runs", "query_string": b"", "headers": headers,
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8500), "scheme": "http", "http_version": "1.1", "root_path": "",

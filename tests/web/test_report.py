@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.web.common import Page, opened, settings
-from tests.web.runs import NASTY, copy_of_run
+from tests.web.common import Page
+from tests.web.runs import NASTY
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.gold import gold_codes
 from tutelage.web.pages.report import pareto_rows, texts_of_cell, threshold_at
+from tutelage.web.plots import pareto_chart
 
-
-@pytest.fixture
-def run(folder: Path) -> Run:
-    return Run(copy_of_run(folder / "runs"))
-
-
-@pytest.fixture
-def client(folder: Path, run: Run) -> Iterator[TestClient]:
-    with opened(settings(folder)) as client:
-        yield client
+pytestmark = pytest.mark.usefixtures("run")
 
 
 def test_the_page_has_verdict_scores_agreement_curves_and_cells(client: TestClient, run: Run) -> None:
@@ -90,6 +80,13 @@ def test_the_front_holds_who_is_beaten_by_nobody_in_both() -> None:
     assert [(row["name"], row["front"]) for row in pareto_rows(metrics)] == [
         ("teacher", True), ("ngram", True), ("static", False),
     ]  # fmt: skip
+
+
+def test_between_two_points_the_front_promises_what_the_faster_one_has() -> None:
+    points = [("slow", 10.0, 0.9), ("fast", 1_000.0, 0.5)]
+    rows = [{"name": n, "role": "student", "speed": s, "value": v, "front": True} for n, s, v in points]
+    line = next(layer for layer in pareto_chart(rows)["layer"] if layer["mark"]["type"] == "line")
+    assert line["mark"]["interpolate"] == "step-before"  # down at the slow one, not at the fast one
 
 
 def test_without_labels_of_people_students_are_placed_by_agreement_with_the_teacher() -> None:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from tests.pipeline.corpora import said
-from tests.web.common import Page, opened, settings
-from tests.web.runs import FORM, NASTY, copy_of_run
+from tests.web.common import Page
+from tests.web.runs import FORM, NASTY
 from tutelage.errors import InputError
 from tutelage.pipeline import review_files
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.reviewing import Review
 from tutelage.teachers.ledger import Ledger
 
-
-@pytest.fixture
-def run(folder: Path) -> Run:
-    return Run(copy_of_run(folder / "runs"))
-
-
-@pytest.fixture
-def client(folder: Path, run: Run) -> Iterator[TestClient]:
-    with opened(settings(folder)) as client:
-        yield client
+pytestmark = pytest.mark.usefixtures("run")
 
 
 def post(client: TestClient, path: str, **fields: str):
@@ -233,6 +222,10 @@ def test_exports_and_imports_over_http(client: TestClient, run: Run) -> None:
     taken = client.put("/runs/desk/review/import/a.json", content=json.dumps(records), headers={"hx-request": "true"})
     assert "1 answers taken in" in Page(taken.text).text
     assert "not JSON" in client.put("/runs/desk/review/import/a.json", content=b"{").text
+
+
+def test_an_address_of_a_review_that_nobody_has_begun_leads_to_its_beginning(client: TestClient) -> None:
+    assert "Draw the sample" in client.get("/runs/desk/review?who=ada").text
 
 
 def test_bad_requests_are_one_line(client: TestClient, run: Run) -> None:

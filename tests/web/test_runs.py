@@ -14,6 +14,7 @@ from tests.teachers.endpoint import Endpoint
 from tests.web.common import Page, opened, settings
 from tests.web.runs import NASTY, copy_of_run, faults, form, post, remote
 from tutelage.pipeline.folder import Run, _held
+from tutelage.web import jobs
 from tutelage.web.progress import owner_of, runs_in, state_of
 
 KEY = "sk-of-the-tests-0123456789"
@@ -61,7 +62,7 @@ def test_what_a_run_holds_is_shown_as_text(client: TestClient, folder: Path) -> 
     first, *rest = run.config.labels.labels
     labels = run.config.labels.model_copy(update={"labels": (first.model_copy(update={"name": NASTY}), *rest)})
     run.configure(run.config.model_copy(update={"labels": labels}))
-    (run.path / "workbench.log").write_text(f"tutelage: {NASTY}\n")
+    (run.path / jobs.LOG).write_text(f"tutelage: {NASTY}\n")
     html = client.get("/runs/desk").text
     assert NASTY not in html
     assert "&lt;script&gt;alert(1)" in html
@@ -71,12 +72,39 @@ def test_what_a_run_holds_is_shown_as_text(client: TestClient, folder: Path) -> 
 # start, stop, resume
 
 
+def test_a_run_may_have_a_name_in_any_script(client: TestClient, texts: str) -> None:
+    reply = post(client, "/runs", form(texts, name="новости + 1"), **{"hx-request": "true"})
+    assert reply.status_code == 204
+    assert "новости + 1" in Page(client.get(reply.headers["hx-redirect"]).text).text
+
+
+def test_no_run_is_made_that_cannot_be_started(
+    client: TestClient, folder: Path, texts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MOST", 0)
+    assert "0 runs are going; wait for one of them" in faults(post(client, "/runs", form(texts)))
+    assert not (folder / "runs" / "tickets").exists()
+
+
+def test_a_link_in_the_place_of_the_log_is_not_followed(client: TestClient, folder: Path) -> None:
+    run = copy_of_run(folder / "runs")
+    precious = folder / "precious"
+    precious.write_text("of the owner")
+    (run / jobs.LOG).symlink_to(precious)
+    assert "cannot start anything on desk" in faults(post(client, "/runs/desk/resume"))
+    assert precious.read_text() == "of the owner"
+
+
+def test_a_run_that_is_deleted_while_it_is_looked_at_is_damaged_and_no_fault(folder: Path) -> None:
+    assert state_of(folder / "gone").status == "damaged"
+
+
 def test_a_run_is_stopped_as_by_ctrl_c_and_goes_on_where_it_stopped(
     client: TestClient, folder: Path, texts: str, endpoint: Endpoint
 ) -> None:
     endpoint.delay = 0.15
     post(client, "/runs", form(texts, **remote(endpoint)))
-    assert endpoint.wait_for(8)
+    assert endpoint.wait_for(16)
     path = folder / "runs" / "tickets"
     assert "is going already" in faults(post(client, "/runs/tickets/resume"))
     job = client.app.state.workbench.jobs.of(path)  # type: ignore[attr-defined]
@@ -88,7 +116,7 @@ def test_a_run_is_stopped_as_by_ctrl_c_and_goes_on_where_it_stopped(
     state = state_of(path)
     assert state.status == "stopped"
     assert "everything done so far is kept" in state.fault
-    assert 8 <= state.done < 60
+    assert 8 <= state.done < 60  # at most eight were in flight
     endpoint.delay = 0
     done = set(endpoint.completed)
     post(client, "/runs/tickets/resume")
@@ -146,6 +174,9 @@ def test_a_failure_is_shown_in_the_runs_own_words(client: TestClient, folder: Pa
         ("stages", "7"),
         ("workbench", '{"budget": ["--force"]}'),
         ("workbench", '{"budget": "--force"}'),
+        ("workbench", '{"limit": "7"}'),
+        ("workbench", '{"limit": true}'),
+        ("workbench", "[]"),
         ("review", '{"ids": 3}'),
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.web.common import HOME, TOKEN, Page, opened, settings, stranger
+from tutelage.web.app import create_app
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -87,6 +90,41 @@ def test_every_answer_is_strict(folder: Path, path: str) -> None:
     assert all("src" in tag for tag in page.all("script"))
     assert not page.all("style")
     assert not [a for _, a in page.tags if any(name == "style" or name.startswith("on") for name in a)]
+
+
+@pytest.mark.parametrize("other", ['json={"a": 1}', "a b=c", 'x="un', "=z", "é=1", "tutelage-8499=x"])
+def test_odd_cookies_of_other_programs_on_this_machine_lock_nobody_out(folder: Path, other: str) -> None:
+    """Browsers share cookies between all ports of a host."""
+    with opened(settings(folder)) as client:
+        ours = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        client.cookies.clear()
+        for line in (f"{other}; {ours}", f"{ours}; {other}"):
+            assert client.get("/studies", headers={b"cookie": line.encode()}).status_code == 200
+        assert client.get("/studies", headers={b"cookie": other.encode()}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/files/a.csv", "/static/workbench.css"])
+def test_what_a_stranger_sends_is_not_even_read(folder: Path, path: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1:8500")]
+    scope = {"type": "http", "method": "PUT", "path": path, "query_string": b"", "headers": headers}
+    asyncio.run(create_app(settings(folder))(scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 401
+
+
+def test_a_page_that_was_loaded_before_a_new_start_is_told_so(folder: Path) -> None:
+    with stranger(settings(folder)) as client:
+        reply = client.post("/runs", headers={**FORM, "hx-request": "true"})
+    assert reply.status_code == 401
+    assert Page(reply.text).all("p") == [{"class": "fault"}]
+    assert "started anew" in reply.text
 
 
 def test_static_files_are_those_of_the_package(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,18 @@ def test_an_upload_that_is_no_corpus_is_refused_and_not_kept(
     assert why in faults(client.put(f"/files/{name}", content=body))
     kept = folder / "runs" / ".uploads"
     assert not kept.exists() or not list(kept.iterdir())
+
+
+def test_half_an_upload_is_not_kept(client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, mode: str) -> None:
+        os.close(handle)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tutelage.web.corpora.os.fdopen", full)
+    reply = client.put("/files/a.csv", content=b"text\nhi\n")
+    monkeypatch.undo()
+    assert "cannot keep the upload: No space left" in faults(reply)
+    assert not list((folder / "runs" / ".uploads").iterdir())
 
 
 def test_a_path_is_one_inside_the_folder_of_texts(client: TestClient, folder: Path, texts: str) -> None:

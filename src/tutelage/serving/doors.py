@@ -88,7 +88,7 @@ class Doors:
             given = headers.get(b"authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
                 return 401, "a valid token is needed: Authorization: Bearer …", {"www-authenticate": "Bearer"}
-        kind = headers.get(b"content-type", "").partition(";")[0].strip()
+        kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind not in self._kinds:
             return 415, f"send it with the header content-type: {' or '.join(self._kinds)}", {}
         length = headers.get(b"content-length", "")

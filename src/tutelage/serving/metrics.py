@@ -69,8 +69,7 @@ class Metrics:
         for name, n in zip(model.labels, model.given(probs).sum(0).tolist(), strict=True):
             if n:
                 self._labels.labels(name).inc(n)
-        sure = np.maximum(probs, 1 - probs).prod(1) if model.multi else probs.max(1, initial=0)
-        for value in sure.tolist():
+        for value in model.student.confidence(probs).tolist():
             self._confidence.observe(value)
 
     def reloaded(self) -> None:

@@ -89,11 +89,16 @@ class Watched:
         """Look at the folder, and load what is new: -> whether the model was replaced. Slow; not for the event loop."""
         try:
             version = _version(self.path)
+            if version == self.model.version:
+                self.fault = None  # what was wrong with the folder is over
             if version in (self.model.version, self._refused):
                 return False
             fresh = Model.open(self.path)
         except InputError as error:
             self.fault = str(error)
+            return False
+        except Exception as error:  # whatever it was, the old one goes on, and so does the watch
+            self.fault = f"the newer student cannot be loaded: {type(error).__name__} {error}"
             return False
         if fresh.labels != self.model.labels or fresh.multi != self.model.multi:
             self._refused = version

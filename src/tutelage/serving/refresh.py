@@ -22,7 +22,7 @@ from tutelage.data.annotations import hard_labels, ok
 from tutelage.data.corpus import Reject, read_texts
 from tutelage.data.dedup import near_duplicates
 from tutelage.errors import InputError, Refused
-from tutelage.pipeline.folder import Run
+from tutelage.pipeline.folder import REFRESHING, Run
 from tutelage.pipeline.gold import gold_codes
 from tutelage.pipeline.held_out import truncate
 from tutelage.pipeline.labelled import predicted
@@ -196,7 +196,7 @@ def _digest(text: str) -> str:
 
 def _scratch(run: Run, pool: pa.Table, annotations: pa.Table) -> Run:
     """A run inside the run, in which the new student is trained."""
-    folder = run.path / ".refresh"
+    folder = run.path / REFRESHING
     shutil.rmtree(folder, ignore_errors=True)
     scratch = Run.create(folder, run.config)
     scratch.put_table("pool", pool)

@@ -68,9 +68,9 @@ def predictions(
     if model.multi:
         given = model.given(probs)
         labels: list[object] = [[names[k] for k in np.flatnonzero(row)] for row in given]
-        sure = np.maximum(probs, 1 - probs).prod(1).tolist()
     else:
-        labels, sure = [names[k] for k in probs.argmax(1).tolist()], probs.max(1, initial=0.0).tolist()
+        labels = [names[k] for k in probs.argmax(1).tolist()]
+    sure = model.student.confidence(probs).tolist()
     rows: list[dict[str, object]] = [
         {"label": label if c >= threshold else None, "confidence": c} for label, c in zip(labels, sure, strict=True)
     ]
@@ -182,15 +182,17 @@ def _slot(response_format: dict[str, object], model: Model) -> tuple[str, bool]:
         if isinstance(spec, dict) and spec.get("type") == "array":
             spec = spec.get("items")
         values = spec.get("enum") if isinstance(spec, dict) else None
-        if isinstance(values, list) and names == set(values):
+        if not isinstance(values, list):
+            continue
+        if all(isinstance(value, str) for value in values) and names == set(values):
             return str(key), False
-        if isinstance(values, list) and values == list(range(len(names))):
+        if values == list(range(len(names))):
             return str(key), True
     raise InputError(f"no property of the schema has the student's labels as its enum: {', '.join(model.labels)}")
 
 
 class ClassifyParameters(BaseModel):
-    """Options of Hugging Face's text classification."""
+    """Options of Hugging Face's text classification; a score is a probability, whatever `function_to_apply` says."""
 
     top_k: int | None = Field(default=None, ge=1)
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = None

@@ -7,6 +7,7 @@ ever written.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -85,15 +86,16 @@ class DriftWatch:
         }  # fmt: skip
 
     def _write(self, folder: Path, alarm: list[str], texts: list[str]) -> None:
+        name = f"{time.time_ns()}-{'-'.join(alarm)}.jsonl"
+        part = folder / f".{name}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if len(list(folder.glob("*.jsonl"))) >= MOST_FILES:
                 return
-            name = f"{time.time_ns()}-{'-'.join(alarm)}.jsonl"
-            part = folder / f".{name}.part"
             part.touch(mode=0o600)
             part.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), "utf-8")
             part.rename(folder / name)
             self.written += 1
         except OSError:  # a full disk must not stop the service; /health shows that nothing was written
-            return
+            with contextlib.suppress(OSError):  # half a sample would be texts that nobody finds
+                part.unlink()

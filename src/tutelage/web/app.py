@@ -1,4 +1,4 @@
-"""The workbench itself: FastAPI over the pages, behind the doors of the service and a session."""
+"""The workbench itself: FastAPI over the pages, behind a session and the doors of the service."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(workbench.jobs.stop_all)
 
     async def locked(scope: Scope, receive: Receive, send: Send) -> None:
-        await workbench.page(Request(scope), "locked.html.j2", status=401)(scope, receive, send)
+        request = Request(scope)
+        template = "relocked.html.j2" if is_htmx(request) else "locked.html.j2"
+        await workbench.page(request, template, status=401)(scope, receive, send)
 
     app = FastAPI(
         title="Tutelage workbench",
@@ -51,10 +53,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(StrictHeaders),
+            Middleware(Session, token=settings.token, locked=locked),
             Middleware(
                 Doors, hosts=settings.hosts, most_bytes=settings.most_bytes, patience=settings.patience, kinds=KINDS
             ),
-            Middleware(Session, token=settings.token, locked=locked),
         ],
     )
     app.state.workbench = workbench

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import jinja2
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup, escape
 
 import tutelage
@@ -60,7 +60,7 @@ class Workbench:
 
     def page(self, request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """A template as an answer; `area` of the context marks the place in the navigation."""
-        values = {"path": request.url.path, "area": "", **context}
+        values = {"area": "", "most": self.settings.most_bytes, **context}
         return HTMLResponse(_templates().get_template(template).render(values), status)
 
     def fragment(self, template: str, **context: Any) -> str:
@@ -120,6 +120,13 @@ async def fields_of(request: Request) -> Fields:
 def is_htmx(request: Request) -> bool:
     """Whether a part of a page is asked for."""
     return request.headers.get("hx-request") == "true"
+
+
+def going_to(request: Request, address: str) -> Response:
+    """The answer to a form that leads to another page; `address` is one of ours, with its names quoted."""
+    if is_htmx(request):
+        return Response(status_code=204, headers={"hx-redirect": address})
+    return RedirectResponse(address, 303)
 
 
 def _inline(text: str) -> Markup:

@@ -61,8 +61,12 @@ def keep_upload(settings: Settings, name: str, body: bytes) -> str:
             except FileExistsError:
                 number += 1
                 target = folder / f"{number}-{stem}"
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(body)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(body)
+        except OSError:
+            target.unlink()
+            raise
     except OSError as error:
         raise InputError(f"cannot keep the upload: {error.strerror or error}") from None
     return f"{_UPLOAD}/{target.name}"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tutelage.errors import InputError
 
-LOG = "workbench.log"
-"""What the latest child of a run said, in the run's folder."""
+LOG = ".workbench.log"
+"""What the latest child said, in its folder; hidden, for a folder of traces takes no file that is not its own."""
 GRACE = 10.0
 """Seconds that children have to end when the workbench does."""
 MOST = 4
@@ -30,7 +30,8 @@ class Job:
     """A child at work on a folder."""
 
     def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # a folder from elsewhere may hold a link in the log's place, which would be emptied
+        log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tutelage.web.child", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -58,17 +59,30 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[Path, Job] = {}
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
 
     def start(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start `tutelage ARGUMENTS` for a folder. Raises: InputError: one works on it already, or too many work."""
+        """Start `tutelage ARGUMENTS` for a folder.
+
+        Raises: InputError: one works on it already, too many work, or the folder cannot be written.
+        """
+        with self._mutex:
+            if self.of(folder) is not None:
+                raise InputError(f"the run {folder.name} is going already")
+            self.have_room()
+            try:
+                self._jobs[folder] = Job(arguments, folder, environment)
+            except OSError as error:
+                raise InputError(
+                    f"cannot start anything on {folder.name}: {error.strerror}: {error.filename}"
+                ) from None
+
+    def have_room(self) -> None:
+        """Forget the children that have ended. Raises: InputError: as many work as may."""
         with self._mutex:
             self._jobs = {path: job for path, job in self._jobs.items() if job.alive}
-            if folder in self._jobs:
-                raise InputError(f"the run {folder.name} is going already")
             if len(self._jobs) >= MOST:
                 raise InputError(f"{MOST} runs are going; wait for one of them, or stop it")
-            self._jobs[folder] = Job(arguments, folder, environment)
 
     def of(self, folder: Path) -> Job | None:
         """The child that works on a folder, if any does."""

@@ -53,7 +53,9 @@ def pareto_chart(rows: Sequence[Row]) -> charts.Spec:
               axis=alt.Axis(grid=False, format="~s", tickCount=5))  # fmt: skip
     y = alt.Y("value:Q", title="macro-F1", scale=alt.Scale(zero=False, nice=True, padding=24))
     base = alt.Chart(alt.InlineData(values=[dict(row) for row in rows])).encode(x=x, y=y)
-    front = base.transform_filter("datum.front").mark_line(interpolate="step-after", color="var(--rule)", strokeWidth=2)
+    front = base.transform_filter("datum.front").mark_line(
+        interpolate="step-before", color="var(--rule)", strokeWidth=2
+    )
     points = base.mark_point(filled=True, size=130, opacity=1).encode(
         color=alt.Color("role:N", scale=alt.Scale(domain=roles, range=colours), legend=None),
         shape=alt.Shape("role:N", scale=alt.Scale(domain=roles, range=["diamond", "circle", "circle"]), legend=None),

@@ -63,10 +63,11 @@ class State:
 
 def state_of(folder: Path, job: Job | None = None) -> State:
     """The state of the run in a folder; a run that cannot be read is "damaged", with the reason as its fault."""
-    changed = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    changed = _changed(folder)
     try:
         run = Run(folder)
-        facts = _facts(run)
+        with foreign("workbench.json"):
+            facts = _facts(run)
         with foreign("stages.json or metrics.json"):
             done = tuple(key for key, _ in STAGES if key in dict(run.json("stages")))
             metrics = dict(run.json("metrics"))
@@ -100,7 +101,7 @@ def runs_in(root: Path) -> list[Path]:
         for path in root.iterdir()
         if not path.name.startswith(".") and (path / "run.yaml").is_file() and path.resolve().is_relative_to(home)
     ]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(found, key=_changed, reverse=True)
 
 
 def owner_of(folder: Path) -> int | None:
@@ -115,6 +116,14 @@ def owner_of(folder: Path) -> int | None:
     return (
         number if any(entry[5].rpartition(":")[2] == str(inode) for entry in mine) and number != os.getpid() else None
     )
+
+
+def _changed(folder: Path) -> datetime:
+    """When something was last made in a folder; long ago for one that has just been deleted."""
+    try:
+        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    except OSError:
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _score(metrics: dict[str, Any]) -> str:
@@ -175,8 +184,8 @@ def arguments_of(run: Run) -> list[str]:
     Raises: InputError: a setting there is none of ours (the folder came from elsewhere).
     """
     kept = run.json("workbench")
-    budget, limit = kept.get("budget"), kept.get("limit")
-    if not isinstance(budget, str | None) or not isinstance(limit, int | None) or str(budget).startswith("-"):
+    budget, limit = (kept.get("budget"), kept.get("limit")) if isinstance(kept, dict) else (0, 0)
+    if not isinstance(budget, str | None) or type(limit) not in (int, type(None)) or str(budget).startswith("-"):
         raise InputError(
             f"{run.path / 'workbench.json'} holds other things than budget and limit: {json.dumps(kept)[:80]}"
         )

@@ -41,7 +41,10 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     app = create_app(settings)
     say(f"workbench: {settings.address}?token={settings.token}")
-    Server(config_of(app), app.state.workbench.closing.set).run(sockets=[listener])
+    try:
+        Server(config_of(app), app.state.workbench.closing.set).run(sockets=[listener])
+    finally:
+        app.state.workbench.jobs.stop_all()  # a second Ctrl-C skips the orderly end, but not this
 
 
 def config_of(app: FastAPI) -> uvicorn.Config:

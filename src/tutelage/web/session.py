@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
+
+from starlette.requests import cookie_parser
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,7 +54,7 @@ class StrictHeaders:
 
 
 class Session:
-    """The layer that asks for the cookie.
+    """The layer that asks for the cookie. Whoever has none is answered from the headers: nothing else of them is read.
 
     Args: token: what the start address holds. locked: the ASGI application that answers everybody else, with status 401.
     """
@@ -63,7 +64,8 @@ class Session:
         self._secret = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_OPEN) or self._is_known(scope):
+        reading = scope.get("method") in ("GET", "HEAD")
+        if scope["type"] != "http" or (reading and scope["path"].startswith(_OPEN)) or self._is_known(scope):
             await self._app(scope, receive, send)
         elif scope["method"] == "GET" and self._brings_token(scope):
             await self._welcome(scope, send)
@@ -76,11 +78,9 @@ class Session:
 
     def _is_known(self, scope: Scope) -> bool:
         lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
-        try:
-            found = SimpleCookie("; ".join(lines)).get(self._cookie(scope))
-        except CookieError:
-            return False
-        return found is not None and hmac.compare_digest(found.value.encode(), self._secret.encode())
+        # cookies of other programs may be odd, and all ports share the host
+        found = cookie_parser("; ".join(lines)).get(self._cookie(scope), "")
+        return hmac.compare_digest(found.encode(), self._secret.encode())
 
     def _brings_token(self, scope: Scope) -> bool:
         given = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")

@@ -102,6 +102,7 @@ def turns_from(text: str) -> tuple[Turn, ...]:
     try:
         entries = json.loads(text)
         turns = tuple(Turn(entry["role"], str(entry["text"]), entry["move"]) for entry in entries)
+        "".join(turn.text for turn in turns).encode()  # half of a surrogate pair cannot be shown
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError("the dialogue cannot be read; begin a new one") from None
     good = all(

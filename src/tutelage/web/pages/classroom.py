@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from tutelage.data.answer_files import read_answer_log
 from tutelage.data.dialogue import MOVES, Dialogue, Move, Speaker, Turn
@@ -18,7 +18,7 @@ from tutelage.pipeline.config import TeacherConfig
 from tutelage.pipeline.trace import TRACERS
 from tutelage.pipeline.trace_page import curve_chart, headline, score_chart
 from tutelage.web import corpora, plots, tutoring
-from tutelage.web.bench import Fields, NotHere, Workbench, bench_of, fields_of, is_htmx
+from tutelage.web.bench import Fields, NotHere, Workbench, bench_of, fields_of, going_to
 from tutelage.web.jobs import LOG
 from tutelage.web.settings import folder_in, foreign
 
@@ -63,17 +63,16 @@ async def trace(request: Request) -> Response:
     if tracer not in ("auto", *TRACERS):
         raise InputError(f"no tracer {tracer[:40]!r}; there are auto, {', '.join(TRACERS)}")
     folder = folder_in(bench.settings.traces, fields.text("name"))
-    if folder.exists():
-        raise InputError(f"there is a map {folder.name!r} already; give another name")
-    folder.mkdir(parents=True)
+    bench.jobs.have_room()
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"there is a map {folder.name!r} already; give another name") from None
+    except OSError as error:
+        raise InputError(f"cannot make the map {folder.name!r}: {error.strerror}") from None
     arguments = ["trace", str(source), "--out", str(folder), "--tracer", tracer]
     bench.jobs.start(folder, arguments, bench.keys.environment(TeacherConfig()))
-    address = f"/classroom/traces/{quote(folder.name)}"
-    return (
-        Response(status_code=204, headers={"hx-redirect": address})
-        if is_htmx(request)
-        else RedirectResponse(address, 303)
-    )
+    return going_to(request, f"/classroom/traces/{quote(folder.name)}")
 
 
 @router.get("/classroom/traces/{name}")
@@ -156,7 +155,7 @@ def _other_side(bench: Workbench, models: tutoring.Materials, fields: Fields, te
     if not (model := fields.text("model")):
         return models.pupils if teaching else tutoring.offline_tutor(models)
     from tutelage.teachers.llm.asking import Asking
-    from tutelage.teachers.llm.base import OpenAIChat
+    from tutelage.teachers.llm.endpoint import OpenAIChat
     from tutelage.teachers.tutoring import LLMPupil, LLMTutor
 
     asked = TeacherConfig(spec=f"openai:{model}", base_url=fields.text("base_url") or None)

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from tutelage.errors import InputError
 from tutelage.pipeline import review_files
 from tutelage.pipeline.reviewing import Review
-from tutelage.web.bench import NotHere, bench_of, fields_of, is_htmx
+from tutelage.web.bench import NotHere, bench_of, fields_of, going_to, is_htmx
 from tutelage.web.progress import state_of
 
 router = APIRouter()
@@ -39,6 +39,8 @@ def page(request: Request, name: str, who: str = "", open: bool = False, at: int
     run = bench.run(name)
     review = Review.of(run)
     ready = run.has("annotations")
+    if review is None:  # whoever comes by an old address begins it
+        who = ""
     desk = _desk(review, who, open, at) if review is not None and who else {}
     people = review.people if review is not None else []
     return bench.page(
@@ -119,12 +121,7 @@ def gold(request: Request, name: str) -> Response:
     path = _open(run).write_gold()
     arguments = ["evaluate", str(run.path), "--gold", str(path)]
     bench.jobs.start(run.path, arguments, bench.keys.environment(run.config.teacher))
-    address = f"/runs/{quote(name)}"
-    return (
-        Response(status_code=204, headers={"hx-redirect": address})
-        if is_htmx(request)
-        else RedirectResponse(address, 303)
-    )
+    return going_to(request, f"/runs/{quote(name)}")
 
 
 def _open(run: Any) -> Review:
@@ -153,12 +150,7 @@ def _desk(review: Review, who: str, open: bool, at: int) -> dict[str, Any]:
 
 
 def _to_desk(request: Request, name: str, who: str) -> Response:
-    address = f"/runs/{quote(name)}/review?who={quote(who)}"
-    return (
-        Response(status_code=204, headers={"hx-redirect": address})
-        if is_htmx(request)
-        else RedirectResponse(address, 303)
-    )
+    return going_to(request, f"/runs/{quote(name)}/review?who={quote(who, safe='')}")
 
 
 def _json(value: object) -> str:

@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.responses import StreamingResponse
 
 from tutelage.errors import InputError
-from tutelage.web.bench import NotHere, Workbench, bench_of, is_htmx
+from tutelage.web.bench import NotHere, Workbench, bench_of, going_to, is_htmx
 from tutelage.web.progress import STAGES, State, arguments_of, runs_in, state_of
 from tutelage.web.settings import folder_in
 
@@ -63,6 +64,8 @@ async def events(request: Request, name: str) -> Response:
                 if not state.live:
                     break
                 await asyncio.sleep(PAUSE)
+            if bench.closing.is_set():
+                yield event("progress", bench.fragment("ended.html.j2"))
             yield event("end", "")
         except NotHere:  # the folder was deleted
             yield event("end", "")
@@ -114,7 +117,7 @@ def panel(bench: Workbench, state: State) -> dict[str, Any]:
 def _panel_or_page(request: Request, name: str) -> Response:
     bench = bench_of(request)
     if not is_htmx(request):
-        return RedirectResponse(f"/runs/{name}", 303)
+        return going_to(request, f"/runs/{quote(name)}")
     return bench.page(request, "watch.html.j2", **panel(bench, _state(bench, name)))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from tutelage.data.labels import BUILT_IN, Label, LabelScheme
 from tutelage.errors import InputError
 from tutelage.web import corpora, draft
-from tutelage.web.bench import Fields, bench_of, fields_of, is_htmx
+from tutelage.web.bench import Fields, bench_of, fields_of, going_to
 from tutelage.web.progress import arguments_of, note_settings
 from tutelage.web.settings import folder_in
 
@@ -108,6 +109,7 @@ async def create(request: Request) -> Response:
     folder = folder_in(bench.settings.runs, name)
 
     def begin() -> None:
+        bench.jobs.have_room()  # else a run would be left that nobody has started
         bench.settings.runs.mkdir(parents=True, exist_ok=True)
         with bench.keys.lent(made.config.teacher):
             pass  # a key that is missing is said here, not after the run has begun
@@ -116,9 +118,7 @@ async def create(request: Request) -> Response:
         bench.jobs.start(folder, arguments_of(run), bench.keys.environment(made.config.teacher))
 
     await asyncio.to_thread(begin)
-    if is_htmx(request):
-        return Response(status_code=204, headers={"hx-redirect": f"/runs/{name}"})
-    return RedirectResponse(f"/runs/{name}", 303)
+    return going_to(request, f"/runs/{quote(name)}")
 
 
 def _rows(fields: Fields) -> list[Label]:

@@ -1,32 +1,43 @@
 "use strict";
 
-// Uploads: a file is sent as it is, by PUT, and what is in it is shown.
+const GONE = "The workbench does not answer. Is `tutelage ui` still running? What a run has done so far is kept.";
+
+function tell(words) {
+  const line = document.createElement("p");
+  line.className = "fault";
+  line.textContent = words;
+  const fault = document.getElementById("fault");
+  fault.replaceChildren(line);
+  fault.scrollIntoView({ block: "center" });
+}
+
+// Uploads: a file is sent as it is, by PUT, and what is in it is shown. One that is too large is not sent at all: the answer
+// that refuses it would be lost with the connection.
 addEventListener("change", async (event) => {
   const input = event.target.closest?.("[data-upload]");
   if (!input || !input.files.length) return;
-  const target = document.querySelector(input.dataset.upload);
   const fault = document.getElementById("fault");
+  const file = input.files[0];
+  const most = Number(document.body.dataset.most);
   fault.replaceChildren();
   input.disabled = true;
   try {
-    const file = input.files[0];
+    if (file.size > most) return tell(`${file.name} has ${file.size.toLocaleString("en")} bytes; ${most.toLocaleString("en")} may be uploaded. Put it into the folder of texts and name it there.`);
     const place = (input.dataset.to ?? "/files/") + encodeURIComponent(file.name);
     const reply = await fetch(place, { method: "PUT", body: file, headers: { "HX-Request": "true" } });
     const said = await reply.text();
-    if ((reply.headers.get("content-type") ?? "").includes("json")) {
-      const line = document.createElement("p");
-      line.className = "fault";
-      line.textContent = JSON.parse(said).error;
-      fault.append(line);
-    } else {
-      htmx.swap(reply.ok ? target : fault, said, { swapStyle: "innerHTML" });
-    }
+    if ((reply.headers.get("content-type") ?? "").includes("json")) tell(JSON.parse(said).error);
+    else htmx.swap(reply.ok ? document.querySelector(input.dataset.upload) : fault, said, { swapStyle: "innerHTML" });
     if (!reply.ok) fault.scrollIntoView({ block: "center" });
+  } catch {
+    tell(GONE);
   } finally {
     input.disabled = false;
     input.value = "";
   }
 });
+for (const lost of ["htmx:sendError", "htmx:sseError"]) addEventListener(lost, () => tell(GONE));
+addEventListener("htmx:sseOpen", () => document.getElementById("fault").replaceChildren());
 
 // A fault must be seen, wherever on the page its cause is.
 addEventListener("htmx:afterSwap", (event) => {
