@@ -152,3 +152,17 @@ def test_cells_that_are_no_codes(cli: Cli, tmp_path: Path) -> None:
         csv.writer(stream).writerows([["a_x", "b_x"], ["1", "maybe"]])
     assert "row 1, column 'b_x': expected 0, 1 or nothing" in cli("agreement", file, "--raters", "a,b").line
     assert "no such file" in cli("agreement", tmp_path / "none.csv", "--raters", "a,b").line.lower()
+
+
+def test_the_people_of_a_file_need_no_naming(cli: Cli, tmp_path: Path) -> None:
+    given = [(str(i), who, "xy"[i % 2]) for i in range(8) for who in ("ann", "ben", "bot")]
+    file = table(tmp_path / "codes.csv", [{"id": i, "annotator": who, "label": label} for i, who, label in given])
+    found = cli("agreement", file, "--models", "bot", "--json").data
+    assert (found["raters"], found["models"]) == (["ann", "ben", "bot"], ["bot"])
+
+
+def test_a_narrow_terminal_loses_no_figure(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = cli("agreement", table(tmp_path / "codes.csv", WIDE), "--raters", "H1,H2", "--models", "bot").out
+    assert "…" not in shown
+    assert "0.50 [" in shown

@@ -241,3 +241,44 @@ def test_a_read_only_output_folder(cli: Cli, labels: Path, texts: Path, truth: s
         done = cli("distill", texts, "--labels", labels, "--teacher", truth, "--out", out)
         assert done.code == 2
         assert "cannot write" in done.line
+
+
+def test_a_slip_leaves_a_run_as_it_was_and_makes_none(
+    cli: Cli, labels: Path, texts: Path, truth: str, tmp_path: Path
+) -> None:
+    job = ["--labels", labels, "--teacher", truth, "--student", "ngram"]
+    assert cli("distill", texts, *job, "--out", tmp_path / "run").code == 0
+    before = (tmp_path / "run" / "run.yaml").read_bytes()
+    slips = [
+        (tmp_path / "txets.jsonl", []),
+        (texts, ["--text", "headline"]),
+        (texts, ["--shield", "--roster", tmp_path / "nobody"]),
+    ]
+    for source, options in slips:
+        for out in ("run", "new"):
+            assert cli("distill", source, *job, *options, "--out", tmp_path / out).code == 2
+        assert (tmp_path / "run" / "run.yaml").read_bytes() == before
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_student_that_cannot_be_made_is_not_the_runs(
+    cli: Cli, labels: Path, texts: Path, truth: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert cli("annotate", texts, "--labels", labels, "--teacher", truth, "--out", run).code == 0
+    done = cli("train", run, "--student", "ngram", "--shield", "--roster", tmp_path / "nobody")
+    assert (done.code, "nobody" in done.line) == (2, True)
+    assert cli("train", run, "--student", "ngram").code == 0
+    assert (Run(run).config.student.tier, Run(run).config.student.shield) == ("ngram", False)
+
+
+@pytest.mark.parametrize("verb", [["distill", "--labels", "ag-news"], ["predict", "RUN"], ["agreement"]])
+def test_a_text_where_a_file_is_wanted(cli: Cli, tmp_path: Path, verb: list[str], texts: Path) -> None:
+    if "RUN" in verb:
+        run = Run.create(tmp_path / "run", configure(texts, SCHEME, student="ngram"))
+        annotate(run, Keywords())
+        assert cli("train", run.path).code == 0
+        verb = ["predict", str(run.path)]
+    done = cli(*verb, "I was charged twice this month. " * 100)
+    assert (done.code, "no such file: I was charged" in done.line) == (2, True)
+    assert len(done.line) < 300

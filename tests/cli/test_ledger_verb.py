@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -187,6 +188,38 @@ def test_a_forgotten_text_is_nowhere_in_the_run(cli: Cli, tmp_path: Path) -> Non
     assert secret.encode() not in readable(folder), "not under another id either, nor after another split"
     assert again.metrics["pool"]["texts"] + again.metrics["gold"]["n"] == 58
     assert gold
+
+
+def test_a_forgotten_text_leaves_a_review_and_what_came_later_under_any_id(cli: Cli, run: Run) -> None:
+    from tutelage.pipeline.reviewing import Review
+
+    secret = next(row["text"] for row in ROWS if row["id"] == "t7")
+    review = Review.begin(run, "ann", per_label=60)
+    for id in ("t7", "t8"):
+        review.give("ann", id, [said(next(row["text"] for row in ROWS if row["id"] == id))[0]])
+    file = review.write_gold()
+    run.put_table("added", pa.table({"id": ["later", "other"], "text": [secret, "quite another text"]}))
+    left = Run.create(run.path / ".refresh", run.config)
+    left.put_table("pool", run.table("pool"))
+    assert secret in file.read_text()
+    assert cli("ledger", run.path, "--forget", "t7", "--json").data == {"forgotten": 1}
+    assert secret.encode() not in readable(run.path)
+    with file.open(newline="") as stream:
+        assert [row["id"] for row in csv.DictReader(stream)] == ["t8"]
+    assert run.table("added")["id"].to_pylist() == ["other"]
+
+
+def test_one_thing_at_a_time(cli: Cli, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    done = cli("ledger", run.path, "--export", file, "--forget", "t1")
+    assert (done.code, "--export" in done.line, "--forget" in done.line) == (2, True, True)
+    assert not file.exists()
+    assert cli("ledger", run.path, "--labels", "ag-news").code == 2, "an option of --import alone"
+
+
+def test_an_import_says_which_rows_found_no_text(cli: Cli, run: Run, tmp_path: Path) -> None:
+    file = table(tmp_path / "some.csv", [{"id": "t1", "label": "sport"}, {"id": "nobody", "label": "sport"}])
+    assert "1 rows belong to no text of the run" in cli("ledger", run.path, "--import", file).out
 
 
 def test_forgetting_keeps_a_report_without_texts_without_texts(cli: Cli, tmp_path: Path) -> None:

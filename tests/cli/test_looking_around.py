@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -139,3 +140,31 @@ def test_doctor_says_what_is_there(cli: Cli) -> None:
     assert set(facts["extras"]) == {"encoder", "hub", "onnx", "llama", "pdf", "ray", "serve", "studies", "track"}
     assert facts["device"].startswith(("cpu", "cuda"))
     assert "extras" not in cli("doctor").out
+
+
+def test_a_terminal_that_is_not_utf8(tmp_path: Path) -> None:
+    scheme = tmp_path / "scheme.yaml"
+    scheme.write_text("name: ü🚀\nlabels: [天気, sport]\n", encoding="utf-8")
+    said = []
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-m", "tutelage", "labels", "show", str(scheme), *more]
+        done = subprocess.run(
+            command, capture_output=True, check=True, env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        )
+        said.append(done.stdout.decode("ascii"))
+    assert "sport" in said[0]
+    assert json.loads(said[1])["labels"][0]["name"] == "天気"
+
+
+@pytest.mark.parametrize("command", [["--help"], ["methods"], ["labels", "show", "iptc"]])
+def test_a_reader_that_is_gone_and_a_disk_that_is_full(command: list[str]) -> None:
+    whole = [sys.executable, "-m", "tutelage", *command]
+    near, far = os.pipe()
+    os.close(near)
+    with os.fdopen(far, "wb") as pipe:
+        done = subprocess.run(whole, stdout=pipe, stderr=subprocess.PIPE, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(whole, stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"tutelage: cannot write the output: No space left on device\n"

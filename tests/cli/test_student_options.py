@@ -170,7 +170,7 @@ def test_a_temperature_needs_probabilities_and_is_undone_in_the_student(
     done = cli("train", folder, "--student", "ngram", "--target-temperature", 2)
     assert (done.code, "--votes 5" in done.line) == (2, True)
     run = unsure(Run(folder))
-    note = cli("train", folder, "--json").data
+    note = cli("train", folder, "--student", "ngram", "--target-temperature", 2, "--json").data
     (chosen,) = note["tried"]
     assert (chosen["form"], chosen["recipe"]["temperature"]) == ("soft", 2.0)
     data = labelled(run)

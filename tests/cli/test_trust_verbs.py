@@ -75,3 +75,29 @@ def test_steps_one_by_one_give_what_distill_gives(cli: Cli, job: list[object], t
     wrong = cli("train", steps, "--student", "giant")
     assert (wrong.code, "'ngram'" in wrong.line) == (2, True)
     assert cli("predict", steps, stdin="goal match striker league").code == 0
+
+
+def test_a_report_without_texts_stays_so_until_it_is_to_have_them(cli: Cli, job: list[object], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wrong = [{"id": r["id"], "label": SCHEME.names[n % 3 if n % 5 else (n + 1) % 3]} for n, r in enumerate(ROWS)]
+    truth = table(tmp_path / "doubtful.csv", wrong)
+    job[job.index("--teacher") + 1] = f"human:{truth}"
+    page, texts = run / "report.html", [row["text"] for row in ROWS]
+    done = cli("distill", *job, "--no-texts", "--json")
+    assert done.code == 0, done.err
+    assert done.data["disagreements"] == []
+    assert not [text for text in texts if text in page.read_text() or text in done.out]
+    for again in (["distill", run], ["report", run], ["evaluate", run, "--gold", people(tmp_path, 0)]):
+        done = cli(*again, "--json")
+        assert done.code == 0, done.err
+        assert not [text for text in texts if text in page.read_text() or text in done.out]
+    assert cli("report", run, "--texts").code == 0
+    assert [text for text in texts if text in page.read_text()]
+
+
+def test_a_sample_is_not_written_and_read_at_once(cli: Cli, job: list[object], tmp_path: Path) -> None:
+    assert cli("annotate", *[x for x in job if x not in ("--student", "ngram")]).code == 0
+    sample = tmp_path / "sample.csv"
+    done = cli("evaluate", tmp_path / "run", "--sample", sample, "--gold", people(tmp_path, 0))
+    assert (done.code, "one after the other" in done.line) == (2, True)
+    assert not sample.exists()

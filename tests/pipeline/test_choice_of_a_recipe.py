@@ -71,3 +71,18 @@ def test_how_sure_a_student_may_be_does_not_change_what_it_says(data):
     bare, whole = (fit(recipe, data, SCHEME, sure=sure) for sure in (False, True))
     assert (predicted(bare, data.texts)[0] == predicted(whole, data.texts)[0]).mean() > 0.98
     assert not np.allclose(predicted(bare, data.texts)[1], predicted(whole, data.texts)[1])
+
+
+def test_a_teacher_that_is_surest_of_texts_without_a_label_is_compared_on_all():
+    taught = rows(60)
+    hard = np.zeros((60, len(SCHEME)), np.int8)
+    soft = np.full((60, len(SCHEME)), 0.01)
+    for row in range(0, 60, 3):  # a third of the texts has a label, and of each of them the teacher is unsure
+        label = SCHEME.names.index(taught[row + row // 3 % 3]["topic"])
+        hard[row, label], soft[row, label] = 1, 0.6
+    data = Labelled(np.arange(60).astype(str), np.array([row["text"] for row in taught], object), hard, soft)
+    multi = SCHEME.model_copy(update={"kind": "multi"})
+    recipe, found = choose(Recipe("ngram"), dev_folds(data, 0.2, 0), multi)
+    assert np.isfinite(found.sure)
+    assert found.sure == found.macro_f1
+    assert recipe.strength in STRENGTHS["ngram"]

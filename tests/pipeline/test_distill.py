@@ -17,11 +17,13 @@ from tests.pipeline.corpora import MULTI, SCHEME, Keywords, jsonl, rows, said, s
 from tutelage.errors import InputError, Refused
 from tutelage.pipeline.annotate import annotate
 from tutelage.pipeline.distill import Distilled, configure
+from tutelage.pipeline.evaluate import evaluate
 from tutelage.pipeline.export import export
 from tutelage.pipeline.folder import Run
 from tutelage.pipeline.pool import prepare
 from tutelage.pipeline.predict import open_student, predict
 from tutelage.pipeline.review import write_review_sample
+from tutelage.pipeline.teacher import teacher_of
 
 ROWS = rows()
 PROMISED = ("macro_f1", "micro_f1", "macro_f1_ci", "texts_per_second")
@@ -391,3 +393,55 @@ def test_labelling_stops_when_more_no_longer_pay(tmp_path: Path) -> None:
     assert len(teacher.asked) in (250, 500)
     assert run.table("annotations").num_rows == len(teacher.asked)
     assert any("flat at" in note for note in notes)
+
+
+def test_texts_that_were_cut_otherwise_are_learned_again(tmp_path: Path) -> None:
+    teacher = Keywords()
+    first = go(tmp_path, teacher=teacher).run.stage("train")["made_from"]
+    again = go(tmp_path, teacher=teacher, max_words=8)
+    assert again.run.stage("train")["made_from"] != first
+    assert (open_student(again.run.path).provenance_ or {})["max_words"] == 8
+
+
+def test_an_export_can_be_read_by_whom_the_folder_can(finished: Distilled, tmp_path: Path) -> None:
+    export(finished.run.path, tmp_path / "student")
+    assert len({stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "student").iterdir()}) == 1
+
+
+def test_an_export_into_the_folder_that_one_is_in(
+    finished: Distilled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(finished.run.path.resolve(), ".")
+    assert open_student(tmp_path / "here").classes_.tolist() == list(SCHEME.names)
+
+
+def test_what_a_million_texts_would_cost_is_the_price_of_the_teacher_that_labels(tmp_path: Path) -> None:
+    texts = jsonl(tmp_path / "texts.jsonl", ROWS)
+    ask(tmp_path, source=texts, gold=None)
+    dear = Keywords(version=2)
+    run = ask(tmp_path, source=texts, gold=None, teacher=dear, limit=30, student="ngram")
+    with run.ledger() as ledger:
+        number = ledger.open_request(dear.fingerprint, dear.prompt_fingerprint(SCHEME), "x", cost=0.6, currency="usd")
+        ledger.close_request(number, "ok", tokens_in=10, cost=0.6)
+    cost = evaluate(run)["cost"]["teacher"]
+    assert (cost["requests"], cost["amount"]) == (1, 0.6)
+    assert cost["per_million_texts"] == pytest.approx(0.6 / 30 * 1e6)
+
+
+def test_a_teacher_of_a_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = jsonl(tmp_path / "texts.jsonl", ROWS)
+    truth = table(tmp_path / "truth.csv", [{"id": r["id"], "label": r["topic"]} for r in ROWS])
+    monkeypatch.chdir(tmp_path)
+    for given, kept in {
+        "human:truth.csv": f"human:{truth}",
+        "ensemble:human:truth.csv+zero-shot": f"ensemble:human:{truth}+zero-shot",
+        "rubric:llama:truth.csv": f"rubric:llama:{truth}",
+        "llama:smollm2": "llama:smollm2",
+        "zero-shot": "zero-shot",
+    }.items():
+        assert configure(texts, SCHEME, teacher=given).teacher.spec == kept
+    run = Run.create(tmp_path / "run", configure(texts, SCHEME, teacher="human:truth.csv"))
+    monkeypatch.chdir("/")
+    assert annotate(run, teacher_of(run))["answered"] == len(ROWS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -186,3 +188,27 @@ def test_the_verb_says_what_is_wrong_in_one_line(tmp_path: Path, cli: Cli):  # n
     done = cli("trace", file)
     assert done.code == 2
     assert "say --learner with one of who, skill, correct" in done.line
+
+
+def test_the_folder_is_private_ours_and_made_before_anything_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "trace"
+    for _ in range(2):
+        trace(LOG, out, TraceOptions("mean"))
+        assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("learned before it was known where to write"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(InputError, match="holds no trace"):
+        trace(LOG, tmp_path / "mine", TraceOptions("mean"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        trace(LOG, tmp_path / "file", TraceOptions("mean"))
+
+
+def test_no_name_is_run_by_a_spreadsheet(tmp_path: Path):
+    learners = [f"=cmd|{n}" for n in range(len(LOG))]
+    trace(replace(LOG, learners=tuple(learners)), tmp_path / "trace", TraceOptions("mean"))
+    assert pacsv.read_csv(tmp_path / "trace" / "mastery.csv")["learner"][0].as_py() == "'=cmd|0"
+    assert pq.read_table(tmp_path / "trace" / "mastery.parquet")["learner"][0].as_py() == "=cmd|0"

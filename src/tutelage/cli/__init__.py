@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import NoReturn
@@ -89,9 +91,12 @@ def main() -> None:
 
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # other libraries' bars would run through ours
     stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8, a name of a file that is not
     try:
         code = app(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: `>&-`
+            sys.stdout.flush()
     except TutelageError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -104,8 +109,15 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         _reader_is_gone()
-    except SystemExit:
-        if sys.stdout is not stdout:  # how typer reports a broken pipe
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _fail(f"no such file: {str(error.filename)[:60]}… (a text goes into a file, or into standard input: -)", 2)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}", 2)
+    except SystemExit as end:
+        if sys.stdout is not stdout or isinstance(end.__context__, BrokenPipeError):  # how typer and rich report it
             _reader_is_gone()
         raise
     if code == 130:  # how typer reports Ctrl-C
@@ -119,6 +131,11 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _reader_is_gone() -> NoReturn:
-    """End like any Unix filter whose output nobody reads; nothing is left that could be flushed into the closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    """End like any Unix filter whose output nobody reads."""
+    _drop_output()
     raise SystemExit(141) from None
+
+
+def _drop_output() -> None:
+    """Nothing is left that could be flushed, at exit, into a closed pipe or onto a full disk."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)

@@ -88,17 +88,19 @@ def _table(found: AgreementTable) -> Table:
     several, models = len(found.raters.people) > 1, found.raters.models
     short = _short(list(found.raters.codes))
     columns = ["given", *(["people"] if several else []), *(short[who] for who in models)]
-    for title in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    if models and several:
-        table.add_column("wants", no_wrap=True)
-    for position, label in enumerate(found.raters.labels):
+    rows: list[list[str]] = []
+    for position in range(len(found.raters.labels)):
         lines = [report[position] for report in found.lines.values()]
         share = "–" if math.isnan(lines[0].positive) else f"{lines[0].positives} ({lines[0].positive:.0%})"
         cells = [share, *([_figure(lines[0].people)] if several else [])]
         cells += [_figure(line.model) for line in lines if line.model is not None]
-        outcome = found.outcome(position).removeprefix("needs a ")
-        table.add_row(label, *cells, *([outcome] if models and several else []))
+        rows.append([*cells, *([found.outcome(position).removeprefix("needs a ")] if models and several else [])])
+    for place, title in enumerate(columns):
+        table.add_column(title, justify="right", no_wrap=True, min_width=max(len(row[place]) for row in rows))
+    if models and several:
+        table.add_column("wants", no_wrap=True, min_width=max(len(row[-1]) for row in rows))
+    for label, cells in zip(found.raters.labels, rows, strict=True):
+        table.add_row(label, *cells)
     table.caption = f"{found.measure} with its 95 % interval; given: by at least one person"
     return table
 

@@ -21,7 +21,7 @@ def distill(
     gold: o.Gold = None,
     gold_share: o.GoldShare = None,
     force: o.Force = False,
-    no_texts: o.NoTexts = False,
+    no_texts: o.NoTexts = None,
     base_url: o.BaseUrl = None,
     budget: o.Budget = None,
     price: o.Price = None,
@@ -72,8 +72,8 @@ def distill(
     run = open_run(texts, labels, out, **options)
     with screen.progress("annotating") as progress:
         done = finish(
-            run, limit=limit, until_flat=until_flat, service=how, force=True, keep_texts=not no_texts,
-            progress=progress, log=screen.note,
+            run, limit=limit, until_flat=until_flat, service=how, force=True,
+            keep_texts=None if no_texts is None else not no_texts, progress=progress, log=screen.note,
         )  # fmt: skip
     show_summary(screen, run, done.metrics)
     from tutelage.pipeline.distill import refuse_unless

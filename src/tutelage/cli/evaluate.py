@@ -9,6 +9,7 @@ from typer import Option
 
 from tutelage.cli import options as o
 from tutelage.cli.ui import Screen
+from tutelage.errors import InputError
 
 
 def evaluate(
@@ -22,7 +23,7 @@ def evaluate(
     per_label: Annotated[int, Option(help="Texts of each teacher label in the sample.", min=1)] = 18,
     budget: o.Budget = None,
     force: o.Force = False,
-    no_texts: o.NoTexts = False,
+    no_texts: o.NoTexts = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
@@ -38,6 +39,8 @@ def evaluate(
     from tutelage.pipeline.teacher import Service, teacher_of
 
     screen = Screen(quiet=quiet, json=json)
+    if sample is not None and gold is not None:
+        raise InputError("--sample writes a file for people, --gold reads it back: one after the other")
     folder = Run(run)
     if sample is not None:
         count = write_review_sample(folder, sample, per_label=per_label)
@@ -56,6 +59,6 @@ def evaluate(
             folder.configure(folder.config)
             annotate(folder, teacher_of(folder, Service(budget)), limit=0, log=screen.note)
         metrics = run_evaluation(folder, log=screen.note)
-        publish(folder, texts=not no_texts)
+        publish(folder, texts=None if no_texts is None else not no_texts)
     show_summary(screen, folder, metrics)
     refuse_unless(metrics, force, folder)

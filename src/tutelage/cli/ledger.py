@@ -41,13 +41,23 @@ def ledger(
     from tutelage.pipeline.forget import forget as run_forget
 
     screen = Screen(json=json)
+    actions = {
+        "--export": export is not None, "--import": import_ is not None, "--forget": bool(forget), "--verify": verify,
+        "--repair": repair,
+    }  # fmt: skip
+    wanted = [name for name, there in actions.items() if there]
+    if len(wanted) > 1:
+        raise InputError(f"one thing at a time: {' and '.join(wanted)} are several commands")
+    if import_ is None and (labels or text or id):
+        raise InputError("--labels, --text and --id say how a file is read: they go with --import FILE")
     if import_ is not None:
         folder = exchange.run_for_import(run, import_, labels, text=text, id=id)
         with folder.working():
             facts = exchange.import_labels(folder, import_, text=text, id=id)
         screen.result(
             facts,
-            f"{facts['imported']:,} labels imported, {facts['skipped']:,} rows skipped. Next: tutelage train {run}",
+            f"{facts['imported']:,} labels imported, {facts['skipped']:,} rows skipped, {facts['unknown']:,} rows belong to "
+            f"no text of the run. Next: tutelage train {run}",
         )
         return
     folder = Run(run)

@@ -109,7 +109,15 @@ GoldShare = Annotated[
 Force = Annotated[
     bool, Option("--force", help="Go on although people disagree with the teacher.", rich_help_panel=_TRUST)
 ]
-NoTexts = Annotated[bool, Option("--no-texts", help="A report without any text of the corpus.", rich_help_panel=_TRUST)]
+NoTexts = Annotated[
+    bool | None,
+    Option(
+        "--no-texts/--texts",
+        help="A report without any text of the corpus. [default: as it was; a first one has texts]",
+        rich_help_panel=_TRUST,
+        show_default=False,
+    ),
+]
 
 Tier = Annotated[str, Option("--student", help="auto, ngram, static, embedding or encoder.", rich_help_panel=_LEARN)]
 Encoder = Annotated[

@@ -12,7 +12,7 @@ from tutelage.cli.ui import Screen
 
 def report(
     run: o.RunFolder,
-    no_texts: o.NoTexts = False,
+    no_texts: o.NoTexts = None,
     log_to: Annotated[
         str | None, Option(help="Log the figures too, without any text: mlflow or trackio.", show_default=False)
     ] = None,
@@ -24,7 +24,8 @@ def report(
     from tutelage.pipeline.report import publish
 
     screen, folder = Screen(quiet=quiet, json=json), Run(run)
-    path = publish(folder, texts=not no_texts)
+    with folder.working():
+        path = publish(folder, texts=None if no_texts is None else not no_texts)
     facts: dict[str, object] = {"report": str(path)}
     if log_to is not None:
         from tutelage.pipeline.trackers import log_run

@@ -15,6 +15,7 @@ from tutelage.errors import InputError
 
 if TYPE_CHECKING:
     from tutelage.cli.ui import Screen
+    from tutelage.pipeline.config import RunConfig
     from tutelage.pipeline.folder import Run
     from tutelage.pipeline.teacher import Service
 
@@ -43,11 +44,35 @@ def open_run(texts: str, labels: str | None, out: Path | None, **options: Any) -
             "which labels? Give --labels: a built-in scheme (iptc, ag-news) or a file (see `tutelage labels`)"
         )
     config = configure(texts, labels, **options)
+    place = out or default_out(texts)
+    _check_files(config, place)
     if config.teacher.base_url and os.environ.get("OPENAI_API_KEY"):
         from tutelage.teachers.llm.trust import trust
 
         trust(config.teacher.base_url)  # who names an address on the command line means it
-    return Run.create(out or default_out(texts), config)
+    return Run.create(place, config)
+
+
+def _check_files(config: RunConfig, place: Path) -> None:
+    """Look into the files before a run, new or there already, takes the configuration.
+
+    Raises: InputError: no such file, nothing in it, no such column.
+    """
+    from tutelage.data.corpus import read_texts
+    from tutelage.pipeline.folder import Run
+    from tutelage.pipeline.held_out import gold_column
+    from tutelage.pipeline.shield import read_roster
+
+    if config.student.roster:
+        read_roster(config.student.roster)
+    texts = config.texts
+    if texts.source == "-" or texts.source.startswith("hf://"):  # not to be read twice
+        return
+    if (place / "run.yaml").is_file() and Run(place).config.texts == texts:
+        return  # the run may have them already, and the file be gone
+    named = {"lang": texts.lang, "gold": gold_column(config)}
+    keep = {role: column for role, column in named.items() if column is not None}
+    read_texts(texts.source, text=texts.text, id=texts.id, keep=keep, strict=texts.strict, limit=1)
 
 
 @contextmanager
@@ -101,11 +126,12 @@ def ask_before_sending_a_key(run: Run) -> None:
 
 
 def show_summary(screen: Screen, run: Run, metrics: dict[str, Any]) -> None:
-    """The main table and where the report is."""
+    """The main table and where the report is; as JSON all figures, with the texts only where the report may quote them."""
     from tutelage.pipeline.figures import privacy_sentence
     from tutelage.pipeline.summary import render_summary
 
-    screen.result(metrics, lambda: render_summary(metrics))
+    shown = metrics if run.stage("report").get("texts", True) else {**metrics, "disagreements": []}
+    screen.result(shown, lambda: render_summary(metrics))
     if not screen.json:
         if metrics.get("privacy"):
             screen.result({}, f"SHIELD: {privacy_sentence(metrics['privacy'])}")
@@ -116,7 +142,10 @@ def show_summary(screen: Screen, run: Run, metrics: dict[str, Any]) -> None:
 
 
 def retier(path: Path, **wanted: Any) -> Run:
-    """Open a run, with another student where one is asked for: fields of `StudentConfig`, None for "as it is"."""
+    """Open a run, with another student where one is asked for: fields of `StudentConfig`, None for "as it is".
+
+    `run.yaml` stays as it is; a student that cannot be made is not to be the run's.
+    """
     from pydantic import ValidationError
 
     from tutelage.pipeline.config import StudentConfig, validation_line
@@ -130,4 +159,5 @@ def retier(path: Path, **wanted: Any) -> Run:
         student = StudentConfig.model_validate({**run.config.student.model_dump(), **given})
     except ValidationError as error:
         raise InputError(validation_line(error)) from None
-    return Run.create(path, run.config.model_copy(update={"student": student})) if given else run
+    run.config = run.config.model_copy(update={"student": student})
+    return run

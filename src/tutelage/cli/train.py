@@ -23,6 +23,7 @@ def train(
     Options that are not given stay as the run was configured.
     """
     from tutelage.cli.runs import retier
+    from tutelage.pipeline.folder import Run
     from tutelage.pipeline.train import train as run_training
 
     screen = Screen(quiet=quiet, json=json)
@@ -32,6 +33,8 @@ def train(
     )  # fmt: skip
     with folder.working():
         note = run_training(folder, log=screen.note)
+        if folder.config != Run(run).config:
+            folder.configure(folder.config)
     best = next(row for row in note["tried"] if row["chosen"])  # type: ignore[union-attr]
     screen.result(
         note,

@@ -45,13 +45,18 @@ class Screen:
     def result(self, data: Mapping[str, object], table: Callable[[], object] | str | None = None) -> None:
         """The outcome: `data` with --json, else the table."""
         if self.json:
-            print(json.dumps(data, ensure_ascii=False))
+            wide = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+            print(json.dumps(data, ensure_ascii=not wide))
         elif isinstance(table, str):
             print(table)  # as it is: no wrapping, so that a scheme or a path can be piped on
         elif table is not None:
             from rich.console import Console
+            from rich.measure import Measurement
 
-            Console(emoji=False).print(table())
+            console, shown = Console(emoji=False), table()
+            least = Measurement.get(console, console.options.update(max_width=1_000), shown).minimum  # type: ignore[arg-type]
+            console.width = max(console.width, least)  # lines too long for a terminal are better than figures cut off
+            console.print(shown)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[ProgressEvent], None] | None]:

@@ -175,7 +175,7 @@ def raters_of_file(
     columns = list(rows[0])
     wanted = list(dict.fromkeys([*raters, *models]))
     if "annotator" in columns and not set(wanted) & set(columns):
-        cells = _by_annotator(rows, wanted)
+        cells = _by_annotator(rows, raters, models)
     elif not wanted:
         raise InputError(
             f"which raters? Name them with --raters: columns, or the beginnings of columns; there are {', '.join(columns[:40])}"
@@ -215,8 +215,10 @@ def _wide(
     return Raters(codes, known, tuple(models))
 
 
-def _by_annotator(rows: Sequence[Mapping[str, object]], wanted: Sequence[str]) -> dict[str, list[list[str] | None]]:
-    """One row a text and annotator."""
+def _by_annotator(
+    rows: Sequence[Mapping[str, object]], raters: Sequence[str], models: Sequence[str]
+) -> dict[str, list[list[str] | None]]:
+    """One row a text and annotator; without `raters` all that there are."""
     key = next((name for name in ("id", "text") if name in rows[0]), None)
     if key is None or "label" not in rows[0]:
         raise InputError(
@@ -224,9 +226,9 @@ def _by_annotator(rows: Sequence[Mapping[str, object]], wanted: Sequence[str]) -
         )
     texts = {text: place for place, text in enumerate(dict.fromkeys(str(row.get(key)) for row in rows))}
     present = list(dict.fromkeys(str(row.get("annotator") or "") for row in rows))
-    if unknown := [who for who in wanted if who not in present]:
+    if unknown := [who for who in (*raters, *models) if who not in present]:
         raise InputError(f"no annotator {unknown[0]!r}; there are {', '.join(present)}")
-    cells: dict[str, list[list[str] | None]] = {who: [None] * len(texts) for who in wanted or present}
+    cells: dict[str, list[list[str] | None]] = {who: [None] * len(texts) for who in (*(raters or present), *models)}
     for row in rows:
         if (who := str(row.get("annotator") or "")) in cells:
             cells[who][texts[str(row.get(key))]] = _names(row.get("label"))

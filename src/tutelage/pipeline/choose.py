@@ -24,8 +24,9 @@ class Judged:
     """How a recipe did on teacher labels that it had not seen.
 
     Attributes:
-        macro_f1: against the teacher on all of them; sure: on the half of which the teacher is surest; unsure: share of the
-            teacher's labels that it gives too on the rest. error: one standard error of `sure`. n: how many texts.
+        macro_f1: against the teacher on all of them; sure: on the half of which the teacher is surest, or on all where that
+            half has no label (a teacher of several labels may be surest of the texts that it gives none). unsure: share of
+            the teacher's labels that it gives too on the rest. error: one standard error of `sure`. n: how many texts.
         probs: what was said of them (n, K), fold by fold. hits: whether the teacher says so too, of the sure half.
     """
 
@@ -65,9 +66,10 @@ def judge(recipe: Recipe, folds: Sequence[Fold], scheme: LabelScheme, vectors: V
     sure = trust >= np.median(trust)
     hits = (said == given) if said.ndim == 1 else (said == given).all(axis=1)
     rate = (hits[sure].sum() + 1) / (sure.sum() + 2)
+    labels = given.ndim == 1 or given[sure].any()
     return Judged(
         macro_f1=macro_f1(given, said),
-        sure=macro_f1(given[sure], said[sure]),
+        sure=macro_f1(given[sure], said[sure]) if labels else macro_f1(given, said),
         unsure=float(hits[~sure].mean()) if (~sure).any() else float(hits.mean()),
         error=float(np.sqrt(rate * (1 - rate) / sure.sum())),
         n=len(said),

@@ -44,16 +44,17 @@ def export_dataset(run: Run, to: Path) -> dict[str, int]:
         raise InputError(f"{run.path} has no labels yet: run `tutelage annotate {run.path}` first")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"{to} exists and is not empty; give another folder")
+    place = to.resolve()  # "." has no name
     splits = {"train": _train(run)} | ({"test": _test(run)} if run.has("gold") else {})
-    fresh = to.with_name(f".{to.name}.part")
+    fresh = place.with_name(f".{place.name}.part")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name, table in splits.items():
             pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
         (fresh / "README.md").write_text(_card(run, splits), encoding="utf-8")
-        shutil.rmtree(to, ignore_errors=True)
-        fresh.replace(to)
+        shutil.rmtree(place, ignore_errors=True)
+        fresh.replace(place)
     except OSError as error:
         raise InputError(f"cannot write {to}: {error.strerror or error}") from None
     finally:

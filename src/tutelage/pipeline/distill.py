@@ -82,7 +82,7 @@ def configure(
             texts=TextsConfig(source=_absolute(texts), text=text, id=id, lang=lang, strict=strict, max_words=max_words),
             labels=scheme,
             teacher=TeacherConfig.model_validate({
-                "spec": teacher, "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs,
+                "spec": _located(teacher), "base_url": base_url, "temperature": temperature, "votes": votes, "repairs": repairs,
                 "wire": wire, "explain": explain, "price": price, "rerun": rerun,
             }),
             student=StudentConfig.model_validate({
@@ -112,7 +112,7 @@ def distill(
     until_flat: bool = False,
     service: Service | None = None,
     force: bool = False,
-    keep_texts: bool = True,
+    keep_texts: bool | None = None,
     progress: Progress | None = None,
     log: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -129,7 +129,7 @@ def distill(
         until_flat: stop labelling when the learning curve says that more labels no longer pay.
         service: budget, concurrency and rate limits of an endpoint.
         force: train and report even if people disagree with the teacher.
-        keep_texts: whether the report quotes texts.
+        keep_texts: whether the report quotes texts; None: as it did before, and a first one does.
         options: the other arguments of `configure` (gold, lang, base_url, votes, self_distill, shield, seed, …).
 
     Returns: the run and its metrics. A spent budget does not stop the job: the student learns from what was bought.
@@ -154,7 +154,7 @@ def finish(
     until_flat: bool = False,
     service: Service | None = None,
     force: bool = False,
-    keep_texts: bool = True,
+    keep_texts: bool | None = None,
     progress: Progress | None = None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Distilled:
@@ -182,6 +182,16 @@ def refuse_unless(metrics: dict[str, Any], force: bool, run: Run) -> None:
     verdict = metrics["acceptance"]
     if verdict["outcome"] == "refused" and not force:
         raise Refused(f"{verdict['sentence']} Figures: {run.path / 'report.html'} (--force accepts it all the same)")
+
+
+def _located(spec: str) -> str:
+    """A teacher's spec with its file, or those of an ensemble's members, under a path that still holds elsewhere."""
+    kind, _, rest = spec.partition(":")
+    if kind == "ensemble":
+        return f"{kind}:{'+'.join(map(_located, rest.split('+')))}"
+    if kind == "rubric":
+        return f"{kind}:{_located(rest)}"
+    return f"{kind}:{_absolute(rest)}" if kind in ("human", "llama") and Path(rest).is_file() else spec
 
 
 def _absolute(source: str | Path) -> str:

@@ -165,7 +165,7 @@ def _disagreements(run: Run, data: Labelled, chosen: Recipe, vectors: Vectors | 
         differs = codes != data.hard[mine] if codes.ndim == 1 else (codes != data.hard[mine]).any(axis=1)
         for place in np.flatnonzero(differs):
             row = mine[place]
-            sure = float(np.maximum(probs[place], 1 - probs[place]).prod() if codes.ndim == 2 else probs[place].max())
+            sure = float(student.confidence(probs[place : place + 1])[0])
             trusted = float(data.confidence[row])
             rows.append((sure * trusted, {
                 "id": data.ids[row], "text": data.texts[row], "teacher": _names(data.hard[row], scheme.names),
@@ -211,13 +211,18 @@ def _labels(run: Run, data: Labelled) -> Metrics:
 
 
 def _cost(run: Run, metrics: Metrics) -> Metrics:
+    """What the teacher of the run has cost, and what a million texts would; another one that was asked before is not it."""
     from tutelage.evaluation.cost import core_hours_per_million, cost_per_million
 
     if not (run.path / "labels.sqlite").exists():
         return {}
     with run.ledger(readonly=True) as ledger:
-        book = ledger.summary()
-    per_million = cost_per_million(float(book["cost"]), int(book["answered"])) if book["cost"] else None  # type: ignore[arg-type]
+        book = ledger.summary(run.stage("annotate").get("fingerprint"))
+        if not book["requests"] and "openai:" in run.config.teacher.spec:  # votes, ensembles: filed under their parts
+            book = ledger.summary()
+    tables = [run.table(name) for name in ("annotations", "gold_annotations") if run.has(name)]
+    answered = sum(table["status"].to_pylist().count("ok") for table in tables)
+    per_million = cost_per_million(float(book["cost"]), answered) if book["cost"] else None  # type: ignore[arg-type]
     teacher: Metrics = {
         "requests": book["requests"], "tokens_in": book["tokens_in"], "tokens_out": book["tokens_out"],
         "amount": book["cost"], "currency": book["currency"], "per_million_texts": per_million,

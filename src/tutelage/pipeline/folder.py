@@ -19,7 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+REFRESHING = ".refresh"
+"""Where in a run `refresh` prepares a newer student; what is there when no `refresh` is going was left by a kill."""
 
 
 class Run:
@@ -193,6 +197,26 @@ def _is_foreign(folder: Path) -> bool:
     if (folder / "run.yaml").exists():
         return False
     return any(entry.name != ".lock" and not fnmatch(entry.name, ".run.yaml.*.tmp") for entry in folder.iterdir())
+
+
+def private_folder(path: Path, ours: Collection[str], what: str) -> Path:
+    """A folder for the owner alone (mode 0700), made now or made by us before.
+
+    Args: ours: patterns of the files that may be in it, hidden ones aside. what: what such a folder holds, for the error.
+
+    Raises: InputError: other things are in it, or it cannot be made.
+    """
+    try:
+        if path.is_dir() and any(
+            not entry.name.startswith(".") and not any(fnmatch(entry.name, known) for known in ours)
+            for entry in path.iterdir()
+        ):
+            raise InputError(f"{path} is not empty and holds no {what}; give another --out")
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.chmod(0o700)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:

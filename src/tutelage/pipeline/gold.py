@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tutelage.students.base import Student
 
 PRECISIONS = (0.8, 0.9, 0.95)
+RARE = 3
 _LEAST_TRANSFER = 50  # labels in a language before it takes part in the transfer table
 
 Metrics = dict[str, Any]
@@ -65,7 +66,7 @@ def score_on_gold(
         "n": len(gold), "labels_present": [names[k] for k in c.labels_present(gold)],
         "discarded": run.stage("pool").get("discarded", {}),
         "confusion": c.confusion(gold, codes, len(names)).tolist() if gold.ndim == 1 else None,
-        "caveat": "The gold sample need not have the label shares of the pool; macro-F1 averages over the labels present in it.",
+        "caveat": _caveat(gold, names),
     }  # fmt: skip
     difference = c.macro_f1_difference(gold, codes, teacher, resamples=2_000)
     metrics["student_minus_teacher"] = {
@@ -244,6 +245,21 @@ def acceptance_of(run: Run, teacher_human: list[float], human_human: float | Non
     if verdict.outcome == "unchecked":
         result["command"] = f"tutelage evaluate {run.path} --sample to_review.csv"
     return result
+
+
+def _caveat(gold: np.ndarray, names: Sequence[str]) -> str:
+    """What the sample's make-up does to the figures."""
+    said = (
+        "The gold sample need not have the label shares of the pool; macro-F1 averages over the labels present in it."
+    )
+    counts = np.bincount(gold[gold >= 0], minlength=len(names)) if gold.ndim == 1 else gold.sum(axis=0)
+    rare = [name for name, count in zip(names, counts.tolist(), strict=True) if 0 < count < RARE]
+    if rare:
+        said += (
+            f" Fewer than {RARE} of its texts are {', '.join(rare)}: many resamples hold none of them and count its F1 as zero, "
+            "so the lower ends of the intervals are too low."
+        )
+    return said
 
 
 def gold_codes(table: pa.Table, column: str, run: Run) -> np.ndarray:

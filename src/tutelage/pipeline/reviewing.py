@@ -30,6 +30,8 @@ from tutelage.teachers.base import fingerprint, text_fingerprint
 from tutelage.teachers.ledger import Answer, Ledger
 
 TEACHER = "human"
+REVIEWED = "reviewed.csv"
+"""The file of a run in which `Review.write_gold` leaves texts and answers."""
 WITHDRAWN, DISCARDED = "withdrawn", "discarded"
 MOST_PEOPLE = 9
 _PERSON = re.compile(r"[^\W_][\w. @+-]{0,39}")
@@ -174,7 +176,7 @@ class Review:
             cells = [_cell(given.get(item.id)) for given in everybody]
             if any(cells):
                 writer.writerow([safe_cell(item.id), safe_cell(item.text), *map(safe_cell, cells)])
-        path = self.run.path / "reviewed.csv"
+        path = self.run.path / REVIEWED
         try:
             write_atomically(path, page.getvalue().encode("utf-8", "replace"))
         except OSError as error:

@@ -31,10 +31,10 @@ def render_summary(metrics: figures.Metrics) -> Table:
         ("per million", [r.cost for r in rows]),
     ]
     shown = [(title, cells) for title, cells in columns if any(cell not in ("", figures.DASH) for cell in cells)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("", min_width=16)  # gives way on a narrow terminal; the figures never do
-    for title, _ in shown:
-        table.add_column(title, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
+    table.add_column("", min_width=14)  # gives way on a narrow terminal; the figures never do
+    for title, cells in shown:
+        table.add_column(title, justify="right", no_wrap=True, min_width=max(map(len, cells)))
     for position, row in enumerate(rows):
         who = Text.assemble(row.name, "  ", (row.note, "dim not bold"), no_wrap=True, overflow="ellipsis")
         table.add_row(who, *(Text(cells[position]) for _, cells in shown), style=_STYLE[row.role])

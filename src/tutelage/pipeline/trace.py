@@ -7,6 +7,8 @@ place. The chosen one then speaks about everybody. The folder holds
     mastery.parquet, mastery.csv   a row a learner and skill: mastery, answers, right
     predictions.parquet            a row an answer: what was predicted before it was given, and which part it belongs to
     trace.json, trace.html         the figures, and the page for people
+
+The folder is private (mode 0700), as run folders are: it says of people what they know.
 """
 
 from __future__ import annotations
@@ -21,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from tutelage.data.knowledge_tracing import AnswerLog
 from tutelage.errors import InputError, MissingExtra
 from tutelage.evaluation.auc import auc, auc_by_group
 from tutelage.evaluation.significance import paired_bootstrap
-from tutelage.pipeline.folder import write_atomically
+from tutelage.pipeline.folder import private_folder, write_atomically
+from tutelage.pipeline.sinks import Writer
 
 if TYPE_CHECKING:
     from tutelage.students.knowledge_tracing import KnowledgeTracer
@@ -52,6 +53,8 @@ MASTERED = 0.8
 """From this mastery on a skill is not named as the next to practise."""
 STEPS = 600
 """Updates of a network where the log is so small that 15 passes are fewer; validation learners stop it in time."""
+
+_FILES = ("mastery.parquet", "mastery.csv", "predictions.parquet", "trace.json", "trace.html")
 
 Facts = dict[str, Any]
 
@@ -100,6 +103,7 @@ def trace(
     o = options or TraceOptions()
     names = o.names()
     parts, part_of = _parts(log, o)
+    private_folder(out, _FILES, "trace")
     train, choose, test = parts
     rows: list[Facts] = []
     tracers: dict[str, KnowledgeTracer] = {}
@@ -139,7 +143,6 @@ def trace(
     }
     note(f"{chosen} speaks; asking it about {len(log):,} learners and {len(log.concepts):,} skills")
     try:
-        out.mkdir(parents=True, exist_ok=True)
         facts |= _write_tables(log, tracer, part_of, out)
         from tutelage.pipeline.trace_page import render_trace
 
@@ -237,28 +240,20 @@ def _write_tables(log: AnswerLog, tracer: KnowledgeTracer, part_of: np.ndarray, 
         [("learner", pa.string()), ("skill", pa.string()), ("mastery", pa.float32()), ("answers", pa.int32()),
          ("right", pa.int32())]
     )  # fmt: skip
-    with (
-        pq.ParquetWriter(out / "mastery.parquet", schema) as columns,
-        pacsv.CSVWriter(out / "mastery.csv", schema) as lines,
-    ):
+    with Writer.open(out / "mastery.parquet") as columns, Writer.open(out / "mastery.csv") as lines:
         for start in range(0, len(log), LEARNERS_AT_ONCE):
             rows = np.arange(start, min(start + LEARNERS_AT_ONCE, len(log)))
             mastery = tracer.mastery(log.take(rows))
             means += mastery.sum(0)
             shown |= {int(row): mastery[row - start] for row in rows if row in shown_learners}
             names = np.repeat([log.learners[row] for row in rows], len(log.concepts))
-            cells = [
-                names,
-                np.tile(log.concepts, len(rows)),
-                mastery.ravel().round(4),
-                tries[rows].ravel(),
-                right[rows].ravel(),
-            ]
+            skills, rounded = np.tile(log.concepts, len(rows)), mastery.ravel().astype(np.float64).round(4)
+            cells = [names, skills, rounded, tries[rows].ravel(), right[rows].ravel()]
             table = pa.table(
                 [pa.array(cell).cast(kind) for cell, kind in zip(cells, schema.types, strict=True)], schema
             )
-            columns.write_table(table)
-            lines.write_table(table)
+            columns.write(table)
+            lines.write(table.set_column(2, "mastery", pa.array(rounded)))
     predictions = {
         "learner": np.array(log.learners)[log.sequence],
         "step": log.step + 1,
@@ -267,7 +262,8 @@ def _write_tables(log: AnswerLog, tracer: KnowledgeTracer, part_of: np.ndarray, 
         "predicted": tracer.predict(log).astype(np.float32),
         "part": part_of[log.sequence],
     }
-    pq.write_table(pa.table(predictions), out / "predictions.parquet")
+    with Writer.open(out / "predictions.parquet") as answers:
+        answers.write(pa.table(predictions))
     first = sum(log.earlier()) == 0
     skills = [
         {

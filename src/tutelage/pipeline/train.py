@@ -41,8 +41,8 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
     config = run.config
     data = shielded(labelled(run), config.student)
     made_from = signature(
-        data.ids.tolist(), data.hard.tolist(), np.round(data.soft, 6).tolist(), config.student.model_dump(), config.seed,
-        config.dev_share, None if data.bare is None else data.bare.tolist(),
+        data.ids.tolist(), data.read.tolist(), data.hard.tolist(), np.round(data.soft, 6).tolist(),
+        config.student.model_dump(), config.seed, config.dev_share, config.texts.max_words,
     )  # fmt: skip
     note = run.stage("train")
     if note.get("made_from") == made_from and (run.path / "student" / "config.json").exists():
@@ -80,6 +80,7 @@ def train(run: Run, *, log: Callable[[str], None] = lambda _: None) -> dict[str,
         not config.student.shield
     ):  # it can tell whether a word was in the texts, which the shield's audit does not measure
         students[tier].reference_ = drift_reference(students[tier], folds[0], probs[tier], config.seed)
+    run.begin("train")  # killed from here on, it is trained again
     _save(run, students, tier, data)
     run.finish(
         "train", made_from=made_from, tried=tried, labels=len(data), dev=sum(len(fold.dev) for fold in folds),

@@ -118,7 +118,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
             _, dev_targets = as_targets(dev[1], classes.tolist(), len(dev_rows), multi=self._multi)
             held = Examples(dev_rows, dev_targets, np.ones(len(dev_rows)), np.ones(len(dev_rows)))
         self.classes_ = classes
-        self.scheme_ = self.provenance_ = self.reference_ = None
+        self.scheme_ = self.provenance_ = self.reference_ = self.thresholds_ = None
         with one_blas_thread():
             self._fit(train, held)
         return self
@@ -135,7 +135,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         return self._proba(rows)
 
     def predict(self, texts: Texts) -> np.ndarray:
-        """The likeliest label of each text (N,); with `multi` a matrix (N, K) of 0 and 1: probability at least a half."""
+        """The likeliest label of each text (N,); with `multi` a matrix (N, K) of 0 and 1; see `decide`."""
         probs = self.predict_proba(texts)
         return self.decide(probs).astype(np.int64) if self._multi else self.classes_[probs.argmax(1)]
 
@@ -147,6 +147,15 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
         if not self._multi:
             return probs.argmax(1)
         return probs >= (0.5 if self.thresholds_ is None else self.thresholds_)
+
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        """How likely the decision on probabilities (N, K) is right (N,): that of the label; with `multi` that of the whole set.
+
+        A set's is the product over all labels of p where it is given and 1 - p where it is not: as if labels were independent.
+        """
+        if not self._multi:
+            return probs.max(1, initial=0.0)
+        return np.where(self.decide(probs), probs, 1 - probs).prod(1)
 
     def tune_thresholds(self, probs: np.ndarray, targets: np.ndarray) -> Self:
         """Set each label's threshold to where its F1 is best: probabilities (N, K) of texts not learned from, 0/1 (N, K).
@@ -182,8 +191,7 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
     ) -> pa.Table:
         """The table with two more columns: the label, and the probability (float32) that it is right.
 
-        With `multi` the label is a list (possibly empty), and its confidence the product over all classes of
-        max(p, 1 - p): the chance that the whole set is right if the labels are independent.
+        With `multi` the label is a list (possibly empty). See `decide` and `confidence`.
 
         Raises: InputError: no column `text`, or the new columns are there already (name them with `label=`).
         """
@@ -199,10 +207,10 @@ class Student(ClassifierMixin, BaseEstimator, ABC):
             row, column = np.nonzero(self.decide(probs))
             offsets = np.searchsorted(row, np.arange(len(probs) + 1)).astype(np.int32)
             labels = pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(column)))
-            sure = np.maximum(probs, 1 - probs).prod(1)
         else:
-            labels, sure = names.take(pa.array(probs.argmax(1))), probs.max(1, initial=0.0)
-        return table.append_column(label, labels).append_column(confidence, pa.array(sure, pa.float32()))
+            labels = names.take(pa.array(probs.argmax(1)))
+        sure = pa.array(self.confidence(probs), pa.float32())
+        return table.append_column(label, labels).append_column(confidence, sure)
 
     def save(
         self,
