@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.data.photometric import gentle_view, photometric
+from tutelage.errors import InputError
 
 STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "gamma": 0.0}
 
@@ -64,6 +65,12 @@ def test_a_view_keeps_shape_and_range_and_repeats_with_its_generator(n: int, hei
     assert view.shape == x.shape
     assert 0 <= view.min() <= view.max() <= 1
     assert torch.equal(view, gentle_view(x, generator(seed)))
+
+
+def test_a_view_is_of_pictures():
+    for shape in ((4, 3), (4, 3, 8), (8, 8)):
+        with pytest.raises(InputError, match=r"for pictures \[B, C, H, W\].*other inputs: got \["):
+            gentle_view(torch.rand(shape), generator())
 
 
 def test_a_view_without_amounts_is_the_light_alone_and_a_flip_is_a_mirror():

@@ -35,7 +35,6 @@ def test_exposure_is_log_space_minus_log_rank():
     assert found.rank.tolist() == [1, 2, 1000]
     assert found.bits == pytest.approx([math.log2(1000), math.log2(500), 0.0], abs=1e-9)
     assert found.extracted == pytest.approx(1 / 3)
-    assert found.above_chance == pytest.approx(found.mean - CHANCE)
 
 
 def test_a_model_without_knowledge_has_the_exposure_of_chance():

@@ -150,6 +150,12 @@ def test_refuses_settings_that_make_no_sense(options: dict[str, object]):
         CAKT(8, **options)  # type: ignore[arg-type]
 
 
+def test_frames_that_make_no_square_are_refused_before_the_fit():
+    with pytest.raises(InputError, match="width must be a square, as 64 or 225; got 60"):
+        CAKT(60, film="3d")
+    CAKT(225, film="3d")
+
+
 def test_refuses_frames_that_are_no_square():
     with pytest.raises(InputError, match="square width"):
         Film3d(width=6, k=2)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tutelage.errors import InputError
 from tutelage.methods.search.diswot import (
     DisWOT,
+    Views,
     initialise,
     look,
     relation_similarity,
@@ -21,6 +22,7 @@ from tutelage.methods.search.diswot import (
     similarity_loss,
 )
 from tutelage.students.cnn import SmallCnn
+from tutelage.students.mlp import mlp
 from tutelage.students.resnet import ResNet, StageDepthSpace
 from tutelage.students.space import Space
 from tutelage.studies.search.diswot import permutation_p
@@ -117,6 +119,24 @@ def test_networks_of_other_kinds_work():
     space = Space({"width": (3, 5)}, lambda a: SmallCnn((3, a[0], 6), 3, norm="batch"))
     found = DisWOT(SmallCnn((3, 8, 6), 3, norm="batch"), space, inits=1, combine="sum").search(IMAGES, LABELS)
     assert len(found.table) == 2
+
+
+@pytest.mark.parametrize("network", [mlp(192, 8, 3), SmallCnn((3, 6), 3, pool="flatten", size=8), nn.Flatten()])
+def test_networks_without_a_map_need_a_look_of_their_own(network: nn.Module):
+    message = f"{type(network).__name__} has no map.* say with look="
+    with pytest.raises(InputError, match=message):
+        look(network, IMAGES)
+    with pytest.raises(InputError, match=message):
+        DisWOT(network, SPACE, inits=1).scores([(1, 1)], IMAGES, LABELS)
+
+
+def test_an_mlp_can_be_looked_at():
+    def own(network: nn.Module, images: torch.Tensor) -> Views:
+        g = network.features(images)  # type: ignore[operator]
+        return Views(g, g, network.head(g))  # type: ignore[operator]
+
+    space = Space({"width": (4, 8)}, lambda a: mlp(192, a[0], 6, 3))
+    assert len(DisWOT(mlp(192, 16, 6, 3), space, inits=1, look=own).scores([(4,), (8,)], IMAGES, LABELS)) == 2
 
 
 @pytest.mark.parametrize(

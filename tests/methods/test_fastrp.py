@@ -140,6 +140,19 @@ def test_tuning_finds_what_the_score_asks_for_and_gives_it_back():
     assert found.score == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("directed", [False, True])
+def test_whatever_is_embedded_can_be_tuned(directed: bool):
+    edges = np.array(nx.karate_club_graph().edges).T
+    edges = np.hstack([edges, edges[::-1]]) if directed else edges
+    how = {"edge_weights": np.arange(1, edges.shape[1] + 1), "nodes": 36, "directed": directed}
+    seen: list[np.ndarray] = []
+    with pytest.warns(UserWarning, match="2 of 36 nodes"):
+        tune(edges, lambda z: seen.append(z.copy()) or 0.0, ratios=(6,), betas=(-0.6,), dim=4, **how)
+    with pytest.warns(UserWarning, match="2 of 36 nodes"):
+        expected = fastrp(edges, 4, **how)
+    assert np.allclose(seen[0], expected, atol=1e-5)
+
+
 def test_nodes_without_edges_are_warned_of_and_all_alike():
     with pytest.warns(UserWarning, match="2 of 5 nodes have no edge"):
         z = FastRP(3).fit_transform([[0, 1], [1, 2]], nodes=5)

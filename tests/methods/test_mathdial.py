@@ -112,6 +112,18 @@ def test_a_move_never_seen_gets_no_chance():
         MoveClassifier().fit(few[:1])
 
 
+def test_nothing_asked_is_nothing_said_and_nothing_learned_is_said():
+    for model in (MoveClassifier(), MovePolicy()):
+        with pytest.raises(
+            InputError, match=f"this {type(model).__name__} has not learned anything yet: call fit first"
+        ):
+            model.predict([Moment("why")])
+        model.fit(labelled())
+        assert model.predict_proba([]).shape == (0, 4)
+        assert model.predict([]) == []
+    assert MovePolicy().fit(labelled())([]) == []
+
+
 def talks(n: int = 30) -> list[Dialogue]:
     """Teachers who probe after a seven and tell after a cry for help."""
     logs = []

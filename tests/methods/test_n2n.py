@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,23 @@ def test_the_best_child_meets_the_limits_though_early_rewards_are_mild(trained):
     assert sum(p.numel() for p in child.parameters()) <= 200
     with pytest.raises(InputError, match="small and good enough"):
         search.remove(iterations=1, max_parameters=5)
+
+
+def test_a_limit_by_another_name_is_refused_before_a_child_is_trained(trained, monkeypatch: pytest.MonkeyPatch):
+    teacher, x, y = trained
+    search = N2N(teacher, x[:60], (x[100:], y[100:]))
+    monkeypatch.setattr(search, "fit_child", lambda network, epochs: pytest.fail("trained"))
+    for stage in (search.remove, partial(search.shrink, teacher)):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'max_params'"):
+            stage(iterations=1, max_params=800)  # type: ignore[call-arg]
+
+
+def test_an_accuracy_that_no_child_has_is_a_limit_of_both_stages(trained):
+    teacher, x, y = trained
+    search = N2N(teacher, x[:60], (x[100:], y[100:]), child_epochs=1, rollouts=2)
+    for stage in (search.remove, partial(search.shrink, teacher)):
+        with pytest.raises(InputError, match="small and good enough"):
+            stage(iterations=1, min_accuracy=1.01)
 
 
 def test_a_seed_decides_a_search(trained):

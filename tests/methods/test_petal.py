@@ -251,6 +251,17 @@ def test_a_model_without_batch_norm_adapts_too():
     assert not close(weights(net), weights(one.student))
 
 
+def test_the_default_view_refuses_what_is_no_picture_at_the_first_batch():
+    net = model()
+    sure = Petal(net, weight=0.0, tau=0.01)
+    before = weights_fingerprint(sure.student)
+    with pytest.raises(InputError, match=r"pictures \[B, C, H, W\]; give `view`.*got \[6, 3\]"):
+        sure.step(X)
+    assert weights_fingerprint(sure.student) == before
+    assert Petal(net, weight=0.0, tau=0.0).step(X).shape == (6, 4), "no view is ever asked for"
+    assert Petal(net, weight=0.0, tau=1.0, view=double).step(X).shape == (6, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

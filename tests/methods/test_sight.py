@@ -115,6 +115,12 @@ def test_students_refuse_what_they_cannot_learn_from(n: int, shape: tuple[int, i
         RubricStudents(["setup", "asks"]).fit(texts, np.resize(table, shape))
 
 
+def test_students_say_nothing_before_they_have_learned():
+    for ask in (RubricStudents(["setup"]).predict, RubricStudents(["setup"]).predict_proba):
+        with pytest.raises(InputError, match="RubricStudents have not learned anything yet: call fit first"):
+            ask(["more chalk"])
+
+
 def test_the_digest_masks_handles_but_no_addresses():
     rows = digest(
         ["@ann.b louder", "mail me@x.org", "louder!", "fine"], ["one", "one", "two", "two"],

@@ -60,6 +60,19 @@ def test_the_table_has_the_published_counts(name: str):
     assert {key: tuple(table[key]) for key in PUBLISHED[name]} == PUBLISHED[name]
 
 
+def test_a_mail_to_all_changes_nothing_but_a_warning():
+    groups = ["ab", "bc", "ac", "ab", "cd", "bd", "abc", "ad"]
+    small = TimedEvents.from_groups(groups, range(8)).split(0.7)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    large = TimedEvents.from_groups([*groups[:6], letters, *groups[6:]], [*range(6), 5, *range(6, 8)]).split(0.6)
+    with pytest.warns(UserWarning, match="1 events have more than 25 members and are left out") as warned:
+        assert closure_table(*large) == closure_table(*small)
+    assert len(warned) == 1
+    with pytest.warns(UserWarning, match="left out") as warned:
+        assert rank_open_triangles(large[0]) == rank_open_triangles(small[0])
+    assert len(warned) == 1
+
+
 def test_a_probability_is_the_share_that_closed():
     assert Closure(40, 10).probability == 0.25
     assert Closure(0, 0).probability == 0

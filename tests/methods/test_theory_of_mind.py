@@ -123,6 +123,58 @@ def test_strategies_are_the_class_s_too():
     assert utility.accuracy > no_inter.accuracy
 
 
+@pytest.mark.parametrize(("strategy", "written"), [("no_inter", 6), ("random", 6), ("utility", 30), ("inter", 30)])
+def test_strategies_that_read_no_explanations_ask_for_the_chosen_ones_only(strategy, written: int):
+    tom, asked, read = mind(strategy=strategy), list[str](), list[str]()
+
+    def writer(questions: Sequence[str], examples: Sequence[Demo]) -> list[str]:
+        asked.extend(questions)
+        return [f"french {q}" for q in questions]
+
+    def reader(questions: Sequence[str], explanations: Sequence[str] | None) -> list[str]:
+        if explanations is None:
+            return ["no"] * len(questions)
+        assert list(explanations) == [f"french {q}" for q in questions]
+        read.extend(questions)
+        return ["yes"] * len(questions)
+
+    tom.teacher, tom.student = writer, reader
+    said, chosen = tom.answer(QUESTIONS[30:], ANSWERS[30:], 0.2)
+    assert len(asked) == written
+    assert read == [QUESTIONS[30 + i] for i in chosen]
+    assert [i for i, word in enumerate(said) if word == "yes"] == sorted(chosen.tolist())
+
+
+def test_without_a_budget_nothing_is_explained():
+    tom = mind(strategy="no_inter")
+    tom.teacher = lambda questions, examples: pytest.fail("asked for nothing")
+    assert len(tom.answer(QUESTIONS[30:], ANSWERS[30:], 0.0)[1]) == 0
+
+
+def test_what_is_wrong_is_said_before_anybody_is_asked():
+    never = lambda *asked: pytest.fail("asked")
+    with pytest.raises(InputError, match="strategy is utility, no_inter, inter or random; got 'utilty'"):
+        TheoryOfMind(never, never, StatMentalModel(features), StatMentalModel(features), strategy="utilty")  # type: ignore[arg-type]
+    tom = mind()
+    tom.student = tom.teacher = never
+    with pytest.raises(InputError, match=r"in \[0, 1\]; got 20"):
+        tom.answer(QUESTIONS[30:], ANSWERS[30:], 20)
+    tom = mind(strategy="inter")
+    with pytest.raises(InputError, match="the strategy inter reads explanations"):
+        tom.scores(QUESTIONS, ANSWERS)
+
+
+def test_student_and_teacher_say_one_thing_a_question():
+    tom = mind()
+    tom.teacher = lambda questions, examples: ["french"]
+    for ask in (tom.observe, tom.curve):
+        with pytest.raises(InputError, match="the teacher gave 1 explanations for 60 questions"):
+            ask(QUESTIONS, ANSWERS)
+    tom.student = lambda questions, explanations: []
+    with pytest.raises(InputError, match="the student gave 0 answers for 60 questions"):
+        tom.observe(QUESTIONS, ANSWERS)
+
+
 def test_the_study_s_teacher_writes_what_it_was_shown_and_reads_back():
     questions = ["7+3*2?", "1-0+3?", "4*4-9?"]
     answers = results_above(*parsed(questions))

@@ -62,11 +62,6 @@ class Exposure:
         return float(self.bits.mean())
 
     @property
-    def above_chance(self) -> float:
-        """Mean exposure less what a model without any knowledge has; below 0 by accident only."""
-        return self.mean - CHANCE
-
-    @property
     def extracted(self) -> float:
         """Share of the canaries whose secret is the model's first guess."""
         return float((self.rank <= 1).mean())

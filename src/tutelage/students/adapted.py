@@ -6,13 +6,14 @@ place: weights become rows [R, …], and one mapped call answers all rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from tutelage.errors import InputError
+from tutelage.training.callbacks import watching
 
 
 class Features(nn.Module):
@@ -37,8 +38,8 @@ class Features(nn.Module):
         return self.model.features(x)  # type: ignore[operator]
 
     def weights(self) -> dict[str, Tensor]:
-        """All parameters but the head's."""
-        return {n: p for n, p in self.named_parameters() if not n.startswith("model.head.")}
+        """The parameters that learn, but the head's: frozen layers stay as they are."""
+        return {n: p for n, p in self.named_parameters() if p.requires_grad and not n.startswith("model.head.")}
 
     def rows(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Every row of weights [R, …] on its own inputs: [R, B, …] → [R, B, d]."""
@@ -51,3 +52,24 @@ class Features(nn.Module):
                 if name in weights:
                     parameter.copy_(weights[name])
         return self.model
+
+
+def same_width(models: Sequence[nn.Module], x: Tensor) -> int:
+    """The width of the models' features of x [B, …]; what they are asked for leaves modes, statistics and random state alone.
+
+    Raises: InputError: a model without `features` or without a `head`, features of different widths.
+
+    >>> from tutelage.students.mlp import mlp
+    >>> same_width([mlp(4, 3, 2), mlp(4, 8, 3, 2)], torch.zeros(1, 4))
+    3
+    """
+    widths = set[int]()
+    for model in models:
+        with watching(model):
+            widths.add(Features(model)(x).shape[-1])
+    if len(widths) > 1:
+        raise InputError(
+            "student and experts need features of one width (a linear layer behind the wider ones will do); "
+            f"got {sorted(widths)}"
+        )
+    return widths.pop()

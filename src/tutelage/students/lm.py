@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutelage.errors import InputError, MissingExtra
+from tutelage.training.lesson import Batch, Lesson, Progress
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -92,6 +93,23 @@ def next_token_loss(logits: Tensor, ids: Tensor, mask: Tensor | None = None) -> 
         return each.mean()
     kept = mask[:, 1:].to(each.dtype)
     return (each * kept).sum() / kept.sum().clamp(min=1)
+
+
+class NextToken(Lesson):
+    """Plain training of a language model: `next_token_loss` of ids `x` [B, n], where a `mask` [B, n] says so if there is one.
+
+    >>> import torch
+    >>> lesson = NextToken(GruLM(5, width=4))
+    >>> lesson.losses({"x": torch.arange(4)[None]}, Progress(0, 1))["ce"].shape
+    torch.Size([])
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"ce": next_token_loss(self.student(batch["x"]), batch["x"], batch.get("mask"))}
 
 
 def char_tokenizer(texts: Iterable[str]) -> Tokenizer:

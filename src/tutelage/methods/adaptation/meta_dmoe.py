@@ -35,7 +35,7 @@ from tutelage.data.domains import DomainSet
 from tutelage.errors import InputError
 from tutelage.feedback.lookahead import inner_step
 from tutelage.objectives.divergence import hard_cross_entropy
-from tutelage.students.adapted import Features
+from tutelage.students.adapted import Features, same_width
 from tutelage.students.aggregator import AttentionAggregator, Mixture
 from tutelage.teachers.experts import ExpertPool
 from tutelage.training import Batch, Lesson, Progress, Supervised, child_seed, fit, one_cycle, seeded
@@ -101,7 +101,7 @@ class MetaDMoE(Lesson):
     mode: dropout is off, running statistics are what they were.
 
     Args:
-        student: has `features` and `head`; experts' features are as wide.
+        student: has `features` and `head`; experts' features are as wide. Its frozen layers stay as they are.
         pool: the experts, and which domain is whose.
         aggregator: (tokens, keep) → targets.
         rate: α at the start; its logarithm is trained. steps: gradient steps in a rehearsal and in `adapt`; 0 trains plainly.
@@ -109,7 +109,7 @@ class MetaDMoE(Lesson):
         second_order: gradients pass through the steps; otherwise the aggregator learns nothing.
         aggregator_lr: the aggregator's learning rate as a multiple of the student's.
 
-    Raises: InputError: widths that differ, a rate that is not positive, batches that are not episodes.
+    Raises: InputError: widths that differ, a rate that is not positive, nothing to adapt, batches that are not episodes.
     """
 
     def __init__(
@@ -132,6 +132,8 @@ class MetaDMoE(Lesson):
         self.steps, self.leave_own_out, self.second_order = steps, leave_own_out, second_order
         self.aggregator_lr = aggregator_lr
         self.features = [Features(student)]  # in a list: the student's weights are listed once
+        if steps and not self.features[0].weights():
+            raise InputError("every layer of the student below its head is frozen: there is nothing to adapt")
         self.eval()
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -211,7 +213,7 @@ def meta_dmoe(
         experts: M; support, query: examples of an episode; rate, steps: as in `MetaDMoE`.
         pretrain: steps of plain training of each part; rehearse: batches of three episodes; lr, rehearsal_lr: of the two.
 
-    Raises: InputError: fewer than three source domains, domains with fewer than support + query examples, widths that differ.
+    Raises: InputError: fewer than three source domains, too few examples in one, widths that differ, labels that are no classes.
 
     >>> from tutelage.students.mlp import mlp
     >>> places = DomainSet({str(i): (torch.randn(8, 4) + i, torch.arange(8) % 2) for i in range(3)})
@@ -221,7 +223,7 @@ def meta_dmoe(
     torch.Size([2, 2])
     """
     x = torch.cat([torch.as_tensor(domain.x) for domain in domains.source])
-    y = torch.cat([torch.as_tensor(domain.y) for domain in domains.source])
+    y = torch.cat([torch.as_tensor(domain.classes) for domain in domains.source])
     group = torch.arange(len(domains.source)).repeat_interleave(torch.tensor([len(d) for d in domains.source]))
     sampler = EpisodeSampler(group, support=support, query=query)
     own = super_domains(len(domains.source), experts, torch.Generator().manual_seed(child_seed(seed, "groups")))
@@ -236,15 +238,13 @@ def meta_dmoe(
 
     with seeded(seed, "init"):
         made = [expert() for _ in range(experts)]
+        same_width([student, *made], x[:1])
         pool = ExpertPool([trained(one, x[own[group] == e], y[own[group] == e]) for e, one in enumerate(made)], own)
         said = torch.cat([pool.outputs(rows, "features") for rows in x.split(512)])
         mixture = Mixture(AttentionAggregator(said.shape[-1], experts), Features(trained(student, x, y)).model.head)  # type: ignore[arg-type]
         trained(mixture, said, y)
     lesson = MetaDMoE(student, pool, mixture.aggregator, rate=rate, steps=steps)
     batches = EpisodeBatches(x, y, sampler, episodes=3, length=50, seed=child_seed(seed, "episodes"))
-    watch = [Validate(measure), KeepBest("adapted", mode="max")] if domains.val else []
-    fit(
-        lesson, batches, steps=rehearse, lr=rehearsal_lr, schedule=one_cycle(), weight_decay=0.0, clip=5.0, seed=seed,
-        callbacks=watch,
-    )  # fmt: skip
+    fit(lesson, batches, steps=rehearse, lr=rehearsal_lr, schedule=one_cycle(), weight_decay=0.0, clip=5.0, seed=seed,
+        callbacks=[Validate(measure), KeepBest("adapted", mode="max")] if domains.val else [])  # fmt: skip
     return lesson

@@ -30,7 +30,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.photometric import gentle_view
+from tutelage.data.photometric import check_pictures, gentle_view
 from tutelage.errors import InputError
 from tutelage.feedback.posterior import DiagonalGaussian
 from tutelage.feedback.restoration import FisherRestore, Restore, put_back
@@ -73,7 +73,7 @@ class Petal:
         posterior: m and v of its trainable weights; None: θ_0 is the model as it is, and there is no prior.
         weight: of the prior (λ); small, because 1 / (v + damp) is large. 0: no prior.
         damp: added to the variances.
-        view, n_views: what the teacher is shown where the anchor is unsure, and how often.
+        view, n_views: what the teacher is shown where the anchor is unsure, and how often; the default is for pictures.
         tau: confidence of the anchor from which on the teacher is asked once, about the batch itself.
         lr, decay: of the student and its teacher.
         restore: which weights go back after each step: `FisherRestore`, `StochasticRestore`, None for none.
@@ -158,9 +158,12 @@ class Petal:
     def step(self, x: Tensor) -> Tensor:
         """Answer a batch, then learn from it: [B, …] → logits [B, K].
 
-        Raises: InputError: a batch without statistics; FloatingPointError: a loss part is not finite.
+        Raises: InputError: a batch without statistics, no pictures for the default view; FloatingPointError: a loss part is
+            not finite.
         """
         check_batch(x, self.student)
+        if self.view is gentle_view and self.tau > 0:  # the first batch already, not the first one that needs views
+            check_pictures(x)
         said = self.ask(x)
         self.optimizer.zero_grad()
         total_loss(self.losses(x, said)).backward()

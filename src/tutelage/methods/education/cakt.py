@@ -241,6 +241,8 @@ class CAKT(NetworkTracer):
     ) -> None:
         if k < 1 or film not in ("1d", "3d"):
             raise InputError(f"need k >= 1 and film '1d' or '3d'; got {k} and {film!r}")
+        if film == "3d" and (width < 1 or round(width**0.5) ** 2 != width):
+            raise InputError(f"film '3d' folds frames into squares: width must be a square, as 64 or 225; got {width}")
         reader = partial(Film1d if film == "1d" else Film3d, width, k)
         more = {"history": history, "decay": decay, "dropout": dropout}
         super().__init__(lambda concepts: CaktNetwork(concepts, width, k, reader(), **more), options, callbacks)

@@ -133,10 +133,12 @@ class _MoveModel:
         return self
 
     def predict_proba(self, asked: Sequence[Moment]) -> np.ndarray:
-        """p(move): (N, 4); a move that was never seen has 0."""
-        places = [MOVES.index(move) for move in self.model_.classes_]
+        """p(move): (N, 4); a move that was never seen has 0. Raises: InputError: before `fit`."""
+        if not hasattr(self, "model_"):
+            raise InputError(f"this {type(self).__name__} has not learned anything yet: call fit first")
         p = np.zeros((len(asked), len(MOVES)))
-        p[:, places] = self.model_.predict_proba(self._matrix(asked))
+        if len(asked):
+            p[:, [MOVES.index(move) for move in self.model_.classes_]] = self.model_.predict_proba(self._matrix(asked))
         return p
 
     def predict(self, asked: Sequence[Moment]) -> list[Move]:

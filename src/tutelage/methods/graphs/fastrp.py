@@ -186,17 +186,21 @@ def tune(
     ratios: Sequence[float] = (1, 2, 4, 8, 16, 32, 64),
     betas: Sequence[float] = (-1, -0.75, -0.5, -0.25, 0),
     dim: int = 64,
+    edge_weights: npt.ArrayLike | None = None,
+    nodes: int | None = None,
+    directed: bool = False,
     seed: int = 0,
     threads: int | None = None,
 ) -> Tuned:
     """Try w = (0, 0, 1, ratio) and beta at a small width, and keep what `score` (Z → larger is better) likes best.
 
-    Powers are made once a beta; a ratio then costs a sum. Score on validation labels, not on those that you report.
+    Powers are made once a beta; a ratio then costs a sum. Score on validation labels, not on those that you report. The
+    graph, its edge_weights, nodes and directed are those of `fastrp`.
 
     >>> tune([[0, 1, 2], [1, 2, 3]], lambda z: -float(np.abs(z).max()), ratios=(1, 2), betas=(0,), dim=2).beta
     0
     """
-    matrix = adjacency(graph)
+    matrix = adjacency(graph, weights=edge_weights, nodes=nodes, directed=directed)
     best = Tuned((0.0, 0.0, 1.0, float(ratios[0])), betas[0], -math.inf)
     for beta in betas:
         *_, third, fourth = power_chain(matrix, _start(matrix, dim, beta, None, seed), 4, threads)

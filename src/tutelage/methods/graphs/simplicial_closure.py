@@ -63,7 +63,8 @@ class Ranked(NamedTuple):
 def closure_table(old: TimedEvents, new: TimedEvents) -> dict[str, Closure]:
     """For each of the ten classes: threes of nodes seen in `old` and not closed there, and those of them that `new` holds.
 
-    Threes with a pair that never met are counted from wedges, edges and triangles, not listed.
+    Events of more than 25 members are left out of both, with a warning. Threes with a pair that never met are counted from
+    wedges, edges and triangles, not listed.
 
     >>> old, new = TimedEvents.from_groups(["ab", "bc", "ac", "ab", "cd", "abc", "ad"], range(7)).split(0.7)
     >>> table = closure_table(old, new)
@@ -71,8 +72,8 @@ def closure_table(old: TimedEvents, new: TimedEvents) -> dict[str, Closure]:
     (Closure(open=1, closed=1), 0, 2)
     """
     graph = Projection(old)
-    met = np.minimum(graph.weights.data, 2)
-    n, edges = int(old.seen.sum()), {k: int((met == k).sum()) // 2 for k in (1, 2)}
+    met, seen = np.minimum(graph.weights.data, 2), graph.source.seen
+    n, edges = int(seen.sum()), {k: int((met == k).sum()) // 2 for k in (1, 2)}
     rows = np.repeat(np.arange(len(graph.neighbours)), graph.neighbours)
     ones, twos = (np.bincount(rows[met == k], minlength=len(graph.neighbours)).astype(np.int64) for k in (1, 2))
     every = _by_class(graph, graph.triangles)
@@ -87,8 +88,8 @@ def closure_table(old: TimedEvents, new: TimedEvents) -> dict[str, Closure]:
     others = sum(count[name] for name in ("001", "002", "011", "012", "022")) + len(graph.triangles)
     count["000"] = n * (n - 1) * (n - 2) // 6 - others
     future = triples(new)
-    future = future[old.seen[future].all(axis=1)]
-    met_since = _by_class(graph, future[~held(future, old)])
+    future = future[seen[future].all(axis=1)]
+    met_since = _by_class(graph, future[~held(future, graph.source)])
     return {name: Closure(count.get(name, 0), met_since.get(name, 0)) for name in CLASSES}
 
 
@@ -198,6 +199,8 @@ def features(graph: Projection, triangles: np.ndarray) -> np.ndarray:
 
 def rank_open_triangles(events: TimedEvents, score: str | Score = "harmonic", top: int | None = None) -> list[Ranked]:
     """The open triangles, likeliest to close first; equals in the order of their nodes.
+
+    Events of more than 25 members are left out, with a warning.
 
     Args: score: a name from `SCORES`, a function like those, or a fitted `ClosureModel`; top: how many, None for all.
 

@@ -29,18 +29,7 @@ TOLERANCE = 0.05
 
 ACCEPTABLE = 0.667
 
-_EPOCHS = {1_000: 24, 2_500: 22, 5_000: 10, 10_000: 9, 15_000: 5, 20_000: 3}
 _ELLIPSIS = re.compile(r"\.\.\.|…")
-
-
-def epochs_for_size(n: int) -> int:
-    """Epochs of fine-tuning for n training texts, interpolated (log n) between the paper's settings.
-
-    >>> epochs_for_size(1_000), epochs_for_size(20_000), epochs_for_size(3_500)
-    (24, 3, 16)
-    """
-    sizes = np.log(list(_EPOCHS))
-    return round(float(np.interp(np.log(max(n, 1)), sizes, list(_EPOCHS.values()))))
 
 
 def has_many_ellipses(text: str, most: int = 1) -> bool:

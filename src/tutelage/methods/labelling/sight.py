@@ -202,7 +202,9 @@ class RubricStudents:
         return self
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probability of each category: (N, C)."""
+        """Probability of each category: (N, C). Raises: InputError: before `fit`."""
+        if not hasattr(self, "students_"):
+            raise InputError("these RubricStudents have not learned anything yet: call fit first")
         return np.column_stack([student.predict_proba(list(texts))[:, 1] for student in self.students_])
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from tutelage.teachers.mental_models import Demo, MentalModel
 
 Strategy = Literal["utility", "no_inter", "inter", "random"]
 """Explain where p1 − p0 is largest, p0 lowest, p1 highest, or anywhere."""
+READERS = ("utility", "inter")
+"""Strategies that read what the teacher would explain before they choose: it writes an explanation of every question."""
 BUDGETS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 Student = Callable[[Sequence[str], Sequence[str] | None], Sequence[str]]
 """(questions, explanations or None) → answers. What cannot be read as an answer is a wrong one, and is never left out."""
@@ -47,10 +49,12 @@ def intervention_scores(
 ) -> np.ndarray:
     """What a strategy ranks questions by: p0 (N,), p1 (N,) → (N,), highest first.
 
+    Raises: InputError: no such strategy.
+
     >>> intervention_scores("utility", np.array([0.9, 0.2]), np.array([1.0, 0.9])).round(1).tolist()
     [0.1, 0.7]
     """
-    match strategy:
+    match _known(strategy):
         case "utility":
             return helped - alone
         case "no_inter":
@@ -59,7 +63,6 @@ def intervention_scores(
             return helped
         case "random":
             return (rng or np.random.default_rng()).random(len(alone))
-    raise InputError(f"strategy is utility, no_inter, inter or random; got {strategy!r}")
 
 
 def intervene(scores: np.ndarray, budget: float, *, seed: int = 0) -> np.ndarray:
@@ -113,9 +116,14 @@ class TheoryOfMind:
 
     Args:
         alone, helped: mental models of the student without and with help.
+        strategy: which questions are explained. `utility` and `inter` read explanations before they choose, so that the
+            teacher writes all of them and the budget is what the student reads; `no_inter` and `random` ask only for those
+            that it will read.
         personalised: show the teacher which of its explanations helped this student.
 
     Attributes: examples: these demonstrations, after `observe`.
+
+    Raises: InputError: no such strategy; student or teacher that answer another number of questions than they were asked.
     """
 
     def __init__(
@@ -130,49 +138,84 @@ class TheoryOfMind:
         seed: int = 0,
     ) -> None:
         self.student, self.teacher, self.alone, self.helped = student, teacher, alone, helped
-        self.strategy: Strategy = strategy
+        self.strategy: Strategy = _known(strategy)
         self.personalised, self.seed, self.examples = personalised, seed, list[Demo]()
 
     def observe(self, questions: Sequence[str], answers: Sequence[str]) -> None:
         """Ask the student with and without help, and fit both mental models. These must not be the questions of the test."""
         before = self._demos(questions, answers, None)
-        after = self._demos(questions, answers, self.teacher(questions, ()))
+        after = self._demos(questions, answers, self._explained(questions, ()))
         if self.personalised:
             self.examples = useful(before, after)
-            after = self._demos(questions, answers, self.teacher(questions, self.examples))
+            after = self._demos(questions, answers, self._explained(questions, self.examples))
         self.alone.fit(before)
         self.helped.fit(after)
 
     def explain(self, questions: Sequence[str]) -> list[str]:
         """The teacher's explanations."""
-        return list(self.teacher(questions, self.examples))
+        return self._explained(questions, self.examples)
 
-    def scores(self, questions: Sequence[str], answers: Sequence[str], explanations: Sequence[str]) -> np.ndarray:
-        """What questions are ranked by; answers are the right ones, or the teacher's where nobody knows."""
-        p0, p1 = self.alone.predict(questions, answers, None), self.helped.predict(questions, answers, explanations)
+    def scores(
+        self, questions: Sequence[str], answers: Sequence[str], explanations: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """What questions are ranked by: (N,); answers are the right ones, or the teacher's where nobody knows.
+
+        `no_inter` and `random` read no explanations. Raises: InputError: another strategy, and none are given.
+        """
+        p0 = p1 = self.alone.predict(questions, answers, None)
+        if self.strategy in READERS:
+            if explanations is None:
+                raise InputError(f"the strategy {self.strategy} reads explanations: give those of `explain`")
+            p1 = self.helped.predict(questions, answers, explanations)
         return intervention_scores(self.strategy, p0, p1, np.random.default_rng(self.seed))
 
     def answer(self, questions: Sequence[str], answers: Sequence[str], budget: float) -> tuple[list[str], np.ndarray]:
-        """The student's answers, helped where the budget goes, and the indices of these questions."""
-        explanations = self.explain(questions)
-        chosen = intervene(self.scores(questions, answers, explanations), budget, seed=self.seed)
-        said = list(self.student(questions, None))
+        """The student's answers, helped where the budget goes, and the indices of these questions.
+
+        The teacher explains the questions that are chosen, all of them where the strategy reads before it chooses.
+
+        Raises: InputError: a budget outside [0, 1].
+        """
+        if not 0 <= budget <= 1:
+            raise InputError(f"a budget is the share of questions to explain, in [0, 1]; got {budget}")
+        written = self.explain(questions) if self.strategy in READERS else None
+        chosen = intervene(self.scores(questions, answers, written), budget, seed=self.seed)
+        said = self._answered(questions, None)
         places: list[int] = chosen.tolist()
         if places:
-            again = self.student([questions[i] for i in places], [explanations[i] for i in places])
-            for i, text in zip(places, again, strict=True):
+            asked = [questions[i] for i in places]
+            given = self.explain(asked) if written is None else [written[i] for i in places]
+            for i, text in zip(places, self._answered(asked, given), strict=True):
                 said[i] = text
         return said, chosen
 
     def curve(self, questions: Sequence[str], answers: Sequence[str], budgets: Sequence[float] = BUDGETS) -> Curve:
-        """Accuracy at every budget, on questions with known answers."""
+        """Accuracy at every budget, on questions with known answers; the teacher explains all of them."""
         explanations = self.explain(questions)
         before, after = (
-            np.array(self.student(questions, given)) == np.array(answers) for given in (None, explanations)
+            np.array(self._answered(questions, given)) == np.array(answers) for given in (None, explanations)
         )
         return intervention_curve(before, after, self.scores(questions, answers, explanations), budgets, seed=self.seed)
 
     def _demos(self, questions: Sequence[str], answers: Sequence[str], given: Sequence[str] | None) -> list[Demo]:
-        said = self.student(questions, given)
+        said = self._answered(questions, given)
         shown: Sequence[str | None] = [None] * len(questions) if given is None else given
         return [Demo(*row) for row in zip(questions, answers, shown, said, strict=True)]
+
+    def _explained(self, questions: Sequence[str], examples: Sequence[Demo]) -> list[str]:
+        return _one_each("teacher", "explanations", self.teacher(questions, examples), questions)
+
+    def _answered(self, questions: Sequence[str], given: Sequence[str] | None) -> list[str]:
+        return _one_each("student", "answers", self.student(questions, given), questions)
+
+
+def _one_each(who: str, what: str, texts: Sequence[str], questions: Sequence[str]) -> list[str]:
+    if len(texts) != len(questions):
+        raise InputError(f"the {who} gave {len(texts)} {what} for {len(questions)} questions: need one a question")
+    return list(texts)
+
+
+def _known(strategy: Strategy) -> Strategy:
+    if strategy not in get_args(Strategy):
+        raise InputError(f"strategy is utility, no_inter, inter or random; got {strategy!r}")
+    return strategy

@@ -92,13 +92,22 @@ Look = Callable[[nn.Module, Tensor], Views]
 
 
 def look(network: nn.Module, images: Tensor) -> Views:
-    """The views of a network with `map(x)` and a linear `head`, as this package's own have.
+    """The views of a network with `map(x)` and a linear `head` that reads its mean, as `ResNet` and `SmallCnn` have.
 
     For others write one: with timm, `f = net.forward_features(x)`, `g = net.forward_head(f, pre_logits=True)`.
+
+    Raises: InputError: a network without these, such as an `Mlp`, which has no map.
     """
-    last = network.map(images)  # type: ignore[operator]
-    pooled = last.flatten(2).mean(2)
-    return Views(last, pooled, network.head(pooled))  # type: ignore[operator]
+    head = getattr(network, "head", None)
+    if hasattr(network, "map") and isinstance(head, nn.Linear):
+        last = network.map(images)  # type: ignore[operator]
+        pooled = last.flatten(2).mean(2)
+        if pooled.shape[1] == head.in_features:
+            return Views(last, pooled, head(pooled))
+    raise InputError(
+        f"{type(network).__name__} has no map(x) with a linear head on its mean: say with look= how it is looked at, a "
+        "function (network, images) → Views"
+    )
 
 
 def similarity_loss(student: Views, teacher: Views, labels: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ Shapes: x_l (5,): type, kernel, stride, outputs, padding; actions (N, L) for N r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,14 +150,8 @@ class N2N:
     ) -> None:
         if not isinstance(teacher, nn.Sequential):
             raise InputError(f"the teacher is an nn.Sequential of layers and blocks; got {type(teacher).__name__}")
-        self.teacher, self.train, self.held_out = teacher, train, held_out
-        self.child_epochs, self.rollouts, self.batch_size, self.lr, self.seed = (
-            child_epochs,
-            rollouts,
-            batch_size,
-            lr,
-            seed,
-        )
+        self.teacher, self.train, self.held_out, self.rollouts = teacher, train, held_out, rollouts
+        self.child_epochs, self.batch_size, self.lr, self.seed = child_epochs, batch_size, lr, seed
         self.removal_lr, self.shrinkage_lr = removal_lr, shrinkage_lr
         with seeded(seed, "init"):
             self.removal, self.shrinkage = RemovalPolicy(), ShrinkagePolicy()
@@ -165,15 +160,21 @@ class N2N:
         if self.teacher_accuracy <= held_out[1].bincount().max().item() / len(held_out[1]) + 0.05:
             raise InputError(f"the teacher is near chance on the held-out data: accuracy {self.teacher_accuracy:.2f}")
 
-    def remove(self, iterations: int = 30, **limits: float) -> tuple[nn.Sequential, SearchLog]:
+    def remove(
+        self, iterations: int = 30, *, max_parameters: int | None = None, min_accuracy: float = 0.0
+    ) -> tuple[nn.Sequential, SearchLog]:
         """Stage 1: the best child with layers taken out, untrained, and the log; limits as for `compression_reward`."""
+        worth = partial(compression_reward, max_parameters=max_parameters, min_accuracy=min_accuracy)
         make = lambda keep: rebuild(self.teacher, self.train[:2], keep=[bool(k) for k in keep])
-        return self._search(
-            self.removal, self.teacher, removable(self.teacher), make, iterations, self.removal_lr, limits
-        )
+        free = removable(self.teacher)
+        return self._search(self.removal, self.teacher, free, make, iterations, self.removal_lr, worth)
 
-    def shrink(self, network: nn.Sequential, iterations: int = 30, **limits: float) -> tuple[nn.Sequential, SearchLog]:
-        """Stage 2: the best child of `network` with narrower layers; the last layer keeps its outputs."""
+    def shrink(
+        self, network: nn.Sequential, iterations: int = 30,
+        *, max_parameters: int | None = None, min_accuracy: float = 0.0,
+    ) -> tuple[nn.Sequential, SearchLog]:  # fmt: skip
+        """Stage 2: the best child of `network` with narrower layers; the last layer keeps its outputs. Limits as above."""
+        worth = partial(compression_reward, max_parameters=max_parameters, min_accuracy=min_accuracy)
         widths = [outputs_of(item) for item in network]
         free = [width is not None and place < len(widths) - 1 for place, width in enumerate(widths)]
 
@@ -183,7 +184,7 @@ class N2N:
             }
             return rebuild(network, self.train[:2], outputs=outputs)
 
-        return self._search(self.shrinkage, network, free, make, iterations, self.shrinkage_lr, limits)
+        return self._search(self.shrinkage, network, free, make, iterations, self.shrinkage_lr, worth)
 
     def finish(self, network: nn.Sequential, epochs: int = 60) -> Child:
         """Train a child for longer, in place."""
@@ -205,7 +206,7 @@ class N2N:
         make: Callable[[Architecture], nn.Sequential | None],
         iterations: int,
         lr: float,
-        limits: Mapping[str, float],
+        worth: Callable[..., float],
     ) -> tuple[nn.Sequential, SearchLog]:
         measured: dict[Architecture, tuple[float, int]] = {}
 
@@ -213,8 +214,7 @@ class N2N:
             if actions not in measured:
                 measured[actions] = self._measured(self._fresh(make, actions), parameters(parent))
             accuracy, size = measured[actions]
-            given = (accuracy, self.teacher_accuracy, size, parameters(self.teacher))
-            return compression_reward(*given, iteration=iteration, **limits)  # type: ignore[arg-type]
+            return worth(accuracy, self.teacher_accuracy, size, parameters(self.teacher), iteration=iteration)
 
         log = policy_search(
             policy, describe(parent), free, reward, iterations=iterations, rollouts=self.rollouts, lr=lr, seed=self.seed
