@@ -41,8 +41,8 @@ def test_the_text_shows_arms_evidence_and_verdict(toy):
     assert "score ↑" in text
     assert "0.069 ± 0.983" in text
     assert "5 seeds from 100, mean ± sd" in text
-    assert "paper: +1.0, here: +1 [+1, +1]; paired bootstrap p < .001; 5/5 seeds, sign test p = .031" in text
-    assert "verdict HOLDS  (paired bootstrap p < .001; paper: +1.0, here: +1 [+1, +1])" in text
+    assert "paper: +1.0, here: +1 [+1, +1]; p < .001; 5/5 seeds, sign test p = .031" in text
+    assert "verdict HOLDS  (p < .001; paper: +1.0, here: +1 [+1, +1])" in text
 
 
 def test_a_unit_stands_in_the_head_and_is_no_markup(toy):

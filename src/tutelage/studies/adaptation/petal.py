@@ -4,7 +4,8 @@ The world is `CorruptedDigitStream`: 900 clean digits to train on; then six cycl
 arms begin with the mean of the same SWAG snapshots and see the same batches; every answer is scored before the update on its
 batch. The learning rate is one that provokes drift: there it shows who keeps what the source model knew. Restoration at random
 without a prior is CoTTA; it has its share of restored weights chosen on the tuning seed from as many values as PETAL its weight
-of the prior, by NLL.
+of the prior, by NLL. Both ranges go beyond where more helps: a first verdict was from weights up to 1e-5 only, all of them too
+small, and is replaced by this one on seeds that have judged nothing.
 
 The long form adds what each piece does, the gentle rate, and the hard stream in which a batch holds few classes.
 """
@@ -39,8 +40,8 @@ RESTORED = {
     "petal, no prior": "fisher",
     "mean teacher only": "none",
 }
-WEIGHTS = ({"weight": 1e-6}, {"weight": 1e-7}, {"weight": 1e-5})
-SHARES = ({"restored": 0.01}, {"restored": 0.003}, {"restored": 0.03})
+WEIGHTS = tuple({"weight": weight} for weight in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))
+SHARES = tuple({"restored": share} for share in (0.01, 0.001, 0.003, 0.03, 0.1, 0.3))
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ STRONG = Part(
     settings=Stream(),
     fast=Stream(source=100, widths=(4, 4, 4, 4), epochs=1, swag_epochs=1, cycles=2, batches=1, size=8, views=2),
     seeds=5,
+    first_seed=300,  # 100 to 104 judged an earlier form; 200 to 204 were looked at before it was changed
     tuned_by="NLL",
     sentence=what_adapts,
 )

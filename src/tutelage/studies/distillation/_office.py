@@ -22,11 +22,11 @@ from tutelage.evaluation.privacy import (
     number_secrets,
 )  # fmt: skip
 from tutelage.methods.distillation.swing import PRIVATE, private_tokens
-from tutelage.students.lm import GruLM, next_token_loss, word_tokenizer
+from tutelage.students.lm import GruLM, NextToken, next_token_loss, word_tokenizer
 from tutelage.studies import Setup
 from tutelage.studies.distillation._messages import NAMES, messages
 from tutelage.teachers.frozen import frozen
-from tutelage.training import Batch, Lesson, Progress, child_seed, fit, one_cycle, predict_all, seeded
+from tutelage.training import child_seed, fit, one_cycle, predict_all, seeded
 
 REPEATS = (1, 4, 16)
 """How often canary i is in the text: REPEATS[i mod 3] times."""
@@ -95,17 +95,6 @@ class Office:
         logits = predict_all(model, (self.test["x"],))
         counted = self.test["mask"] & (self.test["degree"] < PRIVATE)
         return self.audit(model) | {"perplexity": next_token_loss(logits, self.test["x"], counted).exp().item()}
-
-
-class NextToken(Lesson):
-    """Plain training of a language model on a text."""
-
-    def __init__(self, student: nn.Module) -> None:
-        super().__init__()
-        self.student = student
-
-    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        return {"ce": next_token_loss(self.student(batch["x"]), batch["x"], batch["mask"])}
 
 
 def network(width: int, vocabulary: int, seed: int) -> nn.Module:

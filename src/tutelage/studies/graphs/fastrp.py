@@ -48,7 +48,7 @@ from tutelage.studies import (
 from tutelage.studies.graphs._deepwalk import deepwalk
 
 FILE = "blogcatalog.mat"
-GRID = tuple({"C": c} for c in (0.003, 0.03, 0.1, 0.3))
+GRID = tuple({"C": c} for c in (0.003, 0.03, 0.1, 0.3, 1.0, 3.0))
 
 
 @dataclass(frozen=True)

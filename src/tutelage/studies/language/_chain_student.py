@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tutelage.students.lm import TinyLM, next_token_loss
+from tutelage.students.lm import NextToken, TinyLM
 from tutelage.teachers.mental_models import Demo
-from tutelage.training import Batch, Lesson, Progress, after, cosine, fit, seeded
+from tutelage.training import after, cosine, fit, seeded
 from tutelage.worlds.mod_chains import (
     ALPHABET,
     NOTATIONS,
@@ -23,17 +23,6 @@ from tutelage.worlds.mod_chains import (
     text,
     write_steps,
 )  # fmt: skip
-
-
-class Completion(Lesson):
-    """Next-character loss where the mask says so."""
-
-    def __init__(self, student: nn.Module) -> None:
-        super().__init__()
-        self.student = student
-
-    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        return {"ce": next_token_loss(self.student(batch["x"]), batch["x"], batch["mask"])}
 
 
 class ChainStudent:
@@ -49,9 +38,7 @@ class ChainStudent:
             self.model = TinyLM(len(ALPHABET), width=48, depth=2, heads=4, context=rows["ids"].shape[1])
         data = {"x": rows["ids"], "mask": rows["mask"]}
         schedule = after(0.05, cosine(1.0, 0.1))
-        fit(
-            Completion(self.model), data, steps=steps, batch_size=batch, lr=3e-3, schedule=schedule, clip=1.0, seed=seed
-        )
+        fit(NextToken(self.model), data, steps=steps, batch_size=batch, lr=3e-3, schedule=schedule, clip=1.0, seed=seed)
 
     @torch.no_grad()
     def __call__(self, questions: Sequence[str], explanations: Sequence[str] | None) -> list[str]:

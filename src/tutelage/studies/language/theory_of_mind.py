@@ -146,11 +146,13 @@ def effect(method: str, baseline: str, *, by: float = 0.0) -> Bar:
 
 
 def other_side(r: Results) -> str:
-    """What the effect of help adds to knowing where the student is weak, by the figures."""
+    """What each of the two sides of a utility reaches alone, by the figures."""
     gap = (r["utility", "at 0.2"] - r["no_inter", "at 0.2"]).mean()
     verdict = "adds to" if gap > 0 else "adds nothing to"
     return (
-        f"Foreseeing what help does {verdict} foreseeing where the student is weak: {gap:+.3f} with help for a fifth."
+        f"Foreseeing what help does {verdict} foreseeing where the student is weak: {gap:+.3f} with help for a fifth. "
+        f"Help that is foreseen to succeed, whatever the student knows, reaches {r['inter', 'at 0.2'].mean():.3f} "
+        f"(utility {r['utility', 'at 0.2'].mean():.3f})."
     )
 
 
@@ -189,6 +191,8 @@ STUDY = Study(
                 effect("personalised", "utility"),
                 at_most("misaligned (audit)", "at 1", 0.55, gated=False, paper="about 0.50 (StrategyQA)"),
                 beats("utility", "no_inter", "at 0.2", gated=False),
+                beats("utility", "inter", "at 0.2", gated=False),
+                beats("utility", "inter", "area", gated=False),
                 beats("utility", "random", "area", gated=False),
             ),
             settings=Settings(),

@@ -7,9 +7,9 @@ drawn each time it asks for a child that is new to it.
 A   thirty replays of stage 1 (which convolutions to take out), forty proposals each: policy, chance, hill climbing, a
     policy that has learnt on the children of a smaller teacher, and one paid for size alone in the linear form C. Figures
     are mean rewards over both runs, without the noise that the search sees.
-B   the student: stage 2 is replayed on the best child of stage 1, with a tenth of the teacher's size as the limit, and what
-    it finds is trained from scratch for sixty epochs, beside the whole teacher with all widths scaled to the same size.
-    Accuracy is that of the test part, which no search sees.
+B   the student: stage 2 is replayed on the best of all children of stage 1, which no search has found, with a tenth of the
+    teacher's size as the limit, and what it finds is trained from scratch for sixty epochs, beside the whole teacher with all
+    widths scaled to the same size. Accuracy is that of the test part, which no search sees.
 """
 
 from __future__ import annotations
