@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tutelage.pipeline.cluster import private_folder
+from tutelage.pipeline.cluster import _WithoutRay, private_folder
 
 KILLED = """
 import os, sys
@@ -48,3 +51,15 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (place / "tutelage-ray-link").symlink_to(elsewhere)
     with private_folder(place):
         assert (elsewhere / "kept").exists()
+
+
+def test_rays_own_threads_say_nothing_on_standard_output_and_all_others_do() -> None:
+    stream = io.StringIO()
+    quiet: Any = _WithoutRay(stream)
+    for name in ("ray_listen_error_messages", "ours"):
+        thread = threading.Thread(target=lambda: print("the task failed", file=quiet), name=name)
+        thread.start()
+        thread.join()
+    print("done", file=quiet)
+    assert stream.getvalue() == "the task failed\ndone\n"
+    assert _WithoutRay(None).write("nobody listens") == 14

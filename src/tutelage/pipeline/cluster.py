@@ -16,10 +16,11 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from tutelage.errors import InputError, MissingExtra
 
@@ -67,7 +68,8 @@ def cluster(workers: int | None = None) -> Iterator[tuple[Any, int]]:
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     knock(address)
-    with private_folder() if address == "local" else nullcontext() as folder:
+    place = private_folder() if address == "local" else nullcontext()
+    with place as folder, redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
         own = {
             "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE,
             "_node_ip_address": "127.0.0.1", "_temp_dir": str(folder),
@@ -124,6 +126,21 @@ def knock(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except OSError as error:
             raise InputError(f"no Ray answers at RAY_ADDRESS={address}: {error.strerror or error}") from None
+
+
+class _WithoutRay:
+    """A stream that takes nothing from Ray's own threads: they tell on standard output what becomes of a worker that fails."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if self._stream is None or threading.current_thread().name.startswith("ray_"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
