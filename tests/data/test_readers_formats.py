@@ -329,3 +329,12 @@ def test_rows_for_other_readers_are_valid_strings_in_every_format(tmp_path: Path
         assert next(iter(read_rows(tmp_path / name)))[1] == {"id": "\ufffd", "text": "one"}
     path = write(tmp_path, "parquet", [{"id": "1", "text": "one"}])
     assert list(read_rows(path)) == [(1, {"id": "1", "text": "one"})]
+
+
+def test_a_file_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutelage.data.readers.WHOLE_BYTES", 10_000)
+    path = write(tmp_path, "json.gz", [{"id": str(i), "text": "again"} for i in range(500)])
+    assert path.stat().st_size < 10_000
+    for use in (read_texts, lambda source: list(stream_texts(source))):
+        with pytest.raises(InputError, match=r"corpus\.json\.gz: over 10,000 bytes, .* as \.jsonl"):
+            use(path)

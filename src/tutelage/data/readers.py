@@ -33,6 +33,8 @@ LINES = (".jsonl", ".ndjson", ".txt")
 """Formats in which a line is a row, whatever stands in the lines around it."""
 LINE_BYTES = 4 * MAX_TEXT_BYTES
 """A longer line holds no text that could be used; it is skipped without being kept in memory."""
+WHOLE_BYTES = 1 << 30
+"""A file that can only be read whole is refused beyond; a small .gz may unpack to any size."""
 
 _OBJECT = re.compile(r'\s*\{\s*["}]')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -188,9 +190,13 @@ def _sniffed(lines: Iterator[Line]) -> Iterator[Row]:
 def _json_rows(stream: IO[bytes], path: Path) -> Iterator[Row]:
     with stream:
         try:
-            raw = stream.read()
+            raw = stream.read(WHOLE_BYTES + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise _unreadable(path, error) from None
+    if len(raw) > WHOLE_BYTES:
+        raise InputError(
+            f"{path}: over {WHOLE_BYTES:,} bytes, too many to read whole; give one object a line, as .jsonl"
+        )
     try:
         data = json.loads(raw.decode("utf-8-sig", "surrogateescape"))
     except json.JSONDecodeError as error:
