@@ -13,7 +13,7 @@ Categories where both are high are coded for all texts, and their codes then tea
 
     ready(c)  <=>  HH(c) >= 0.8  and  HM(c) >= 0.65           (the bounds are ours)
 
-A category with 4 % positives has 20 of them in 500 texts; from so few a student learns to say no (`RubricStudents.least`).
+A category with 4 % positives has 20 of them in 500 texts; from so few a student may learn to say no (`RubricStudents.least`).
 
 Shapes: N texts, C categories: codes (N, C) of 1, 0 and NaN for "not coded".
 """

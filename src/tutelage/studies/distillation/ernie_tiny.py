@@ -3,7 +3,7 @@
 A, small enough for every run: a digit is 16 patches of 2 × 2 pixels. General data are 1,000 digits without labels and their
 rotated and shifted views. The pre-trained teacher, 4 layers wide 48, reconstructs masked patches of them; the fine-tuned one
 is a copy tuned on 800 labels. The student, 2 layers wide 24, owns 60 labelled digits and their views. All arms start from
-the same student, take the same number of steps, and choose among five learning rates on 197 digits that nobody tests.
+the same student, take the same number of steps, and choose among six learning rates on 197 digits that nobody tests.
 
 `no ged` is TinyBERT's order: its general stage takes the steps of the stage that is left out, so does every ablation's.
 
@@ -178,7 +178,7 @@ def teacher(data: Taught, trial: Trial[Tokens]) -> dict[str, float | list[float]
     return {"accuracy": right.double().tolist()}
 
 
-GRID = tuple({"lr": lr} for lr in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1))
+GRID = tuple({"lr": lr} for lr in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-4))
 DIGITS = Part(
     name="A · digits as tokens",
     data=world,
