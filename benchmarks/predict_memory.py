@@ -129,6 +129,8 @@ def main() -> None:
 
     corpus = ag_news(arguments.file)
     titles = [text.split(". ")[0] for text in corpus["text"].to_pylist()]
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         folder = Path(scratch)
         student = NgramClassifier().fit(titles, corpus["gold"].to_pylist()).save(folder / "student")
