@@ -131,3 +131,6 @@ def test_the_file_to_send_on_is_made_afresh_and_not_opened_here(client: TestClie
     text = run.json("metrics")["disagreements"][0]["text"]
     assert text in reply.text
     assert text not in client.get("/runs/desk/report.html?texts=false").text
+    run.finish("report", texts=False)
+    assert text not in client.get("/runs/desk/report.html").text
+    assert text in client.get("/runs/desk/report.html?texts=true").text

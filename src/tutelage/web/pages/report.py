@@ -87,10 +87,12 @@ async def cell(request: Request, name: str, gold: int, said: int) -> HTMLRespons
 
 
 @router.get("/runs/{name}/report.html")
-def file(request: Request, name: str, texts: bool = True) -> Response:
-    """The page to send on: one file, written afresh from the figures, with or without the texts."""
-    with foreign("metrics.json"):
-        content = render_report(read_metrics(bench_of(request).run(name).path), texts=texts)
+def file(request: Request, name: str, texts: bool | None = None) -> Response:
+    """The page to send on: one file, written afresh from the figures, with or without the texts; else as the run's own is."""
+    run = bench_of(request).run(name)
+    with foreign("stages.json or metrics.json"):
+        shown = bool(run.stage("report").get("texts", True)) if texts is None else texts
+        content = render_report(read_metrics(run.path), texts=shown)
     return Response(
         content, media_type="text/html", headers={"content-disposition": 'attachment; filename="report.html"'}
     )
