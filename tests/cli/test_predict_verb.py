@@ -274,6 +274,19 @@ def test_a_closed_standard_output_is_one_line(student: Path, texts: Path) -> Non
     assert "standard output: it is closed" in done.stderr
 
 
+def test_a_file_that_has_labels_already_gets_more_under_another_name(
+    cli: Cli, student: Path, texts: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    cli("predict", student, texts, "--out", first)
+    refused = cli("predict", student, first, "--out", second)
+    assert (refused.code, "--prefix predicted_" in refused.line) == (2, True)
+    assert cli("predict", student, first, "--out", second, "--prefix", "predicted_").code == 0
+    for line in second.read_text().splitlines():
+        row = json.loads(line)
+        assert (row["predicted_label"], row["predicted_confidence"]) == (row["label"], float(row["confidence"]))
+
+
 @pytest.mark.parametrize(
     ("options", "says"), [(["--engine", "spark"], "there are local and ray"), (["--workers", 2], "--workers is for")]
 )

@@ -113,6 +113,12 @@ def both(student: Path, sources: list[Path], folder: Path, ending: str, **option
     return [(path.read_bytes(), report) for path, report in zip((local, ray), reports, strict=True)]
 
 
+def test_new_columns_under_another_name(serial: Serial, student: Path, lines: Path, tmp_path: Path) -> None:
+    local, ray = both(student, [lines], tmp_path, ".jsonl", prefix="said_")
+    assert ray == local
+    assert {"said_label", "said_confidence"} < set(json.loads(ray[0].splitlines()[0]))
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".tsv"])
 @pytest.mark.parametrize("kind", ["lines", "folder", "several"])
 def test_the_joined_file_and_the_report_are_those_of_the_local_engine(

@@ -34,6 +34,9 @@ def predict(
     ] = "-",
     text: o.TextColumn = None,
     threshold: Annotated[float, Option(help="Below this confidence the label is left empty.", min=0, max=1)] = 0.0,
+    prefix: Annotated[
+        str, Option(help="What the names of the two new columns begin with.", metavar="TEXT", show_default=False)
+    ] = "",
     format: Annotated[
         str | None, Option(help="parquet, jsonl, csv or tsv where --out does not tell.", show_default=False)
     ] = None,
@@ -46,7 +49,7 @@ def predict(
     """Add a label and a confidence to every text: constant memory, order kept, bad rows reported and skipped."""
     sources = texts or ["-"]
     options = {
-        "text": text, "threshold": threshold, "batch_rows": batch_rows, "strict": strict, "format": format,
+        "text": text, "threshold": threshold, "prefix": prefix, "batch_rows": batch_rows, "strict": strict, "format": format,
     }  # fmt: skip
     screen = Screen(quiet=quiet)
     if sources == ["-"] and sys.stdin.isatty():

@@ -38,11 +38,11 @@ class Report:
     rejects: list[Reject] = field(default_factory=list)
     by_label: dict[str, int] = field(default_factory=dict)
 
-    def add(self, table: pa.Table) -> None:
-        """Count a labelled table."""
-        self.rows += table.num_rows
-        self.abstained += table["label"].null_count
-        for entry in pc.value_counts(_flat(table["label"])).to_pylist():
+    def add(self, labels: pa.ChunkedArray) -> None:
+        """Count the labels that rows were given."""
+        self.rows += len(labels)
+        self.abstained += labels.null_count
+        for entry in pc.value_counts(_flat(labels)).to_pylist():
             if entry["values"] is not None:
                 name = str(entry["values"])
                 self.by_label[name] = self.by_label.get(name, 0) + entry["counts"]
@@ -94,6 +94,7 @@ def predict(
     *,
     text: str | None = None,
     threshold: float = 0.0,
+    prefix: str = "",
     batch_rows: int = 8192,
     strict: bool = False,
     format: str | None = None,
@@ -106,6 +107,7 @@ def predict(
             the same columns.
         sink: a .parquet, .jsonl, .csv or .tsv file, or "-" for JSON Lines on standard output.
         threshold: below this confidence the label is null.
+        prefix: what the names of the new columns begin with.
         format: the sink's format where its name does not tell.
         progress: called with the number of rows written so far.
 
@@ -117,14 +119,14 @@ def predict(
     with Writer.open(sink, format) as writer:
         for part in _parts(source, text):
             name = str(part.source) if isinstance(part, Part) else None
-            options = {"threshold": threshold, "batch_rows": batch_rows, "strict": strict}
+            options = {"threshold": threshold, "prefix": prefix, "batch_rows": batch_rows, "strict": strict}
 
             def bad(reject: Reject, name: str | None = name) -> None:
                 report.reject(replace(reject, source=name))
 
             for table in labelled(student, part, text=text, on_reject=bad, **options):
                 writer.write(table)
-                report.add(table)
+                report.add(table[f"{prefix}label"])
                 if progress:
                     progress(report.rows)
         report.check()
@@ -137,29 +139,33 @@ def labelled(
     *,
     text: str | None = None,
     threshold: float = 0.0,
+    prefix: str = "",
     batch_rows: int = 8192,
     strict: bool = False,
     on_reject: OnReject | None = None,
 ) -> Iterator[pa.Table]:
     """A source, batch by batch, with label and confidence: what every engine does with its share of the data."""
     for batch in stream_texts(source, text=text, batch_rows=batch_rows, strict=strict, on_reject=on_reject):
-        yield label_batch(student, batch, threshold)
+        yield label_batch(student, batch, threshold, prefix)
 
 
-def label_batch(student: Student, batch: pa.RecordBatch, threshold: float = 0.0) -> pa.Table:
-    """One batch of `stream_texts` with label and confidence."""
+def label_batch(student: Student, batch: pa.RecordBatch, threshold: float = 0.0, prefix: str = "") -> pa.Table:
+    """One batch of `stream_texts` with label and confidence, whose names begin with `prefix`."""
     column = (batch.schema.metadata or {})[b"text"].decode()
     table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-    for name in ("label", "confidence"):
+    for name in (f"{prefix}label", f"{prefix}confidence"):
         if name in table.column_names:
-            raise InputError(f"the input already has a column {name!r}; rename it, so that it is not overwritten")
+            raise InputError(
+                f"the input already has a column {name!r}, which would be overwritten: give the new ones another name, "
+                "with --prefix predicted_ or the like"
+            )
     limit = (student.provenance_ or {}).get("max_words")
     cut = _truncated(table[column], limit) if isinstance(limit, int) and limit > 0 else table[column]
     named = student.predict_table(pa.table({column: cut}), column, label="label", confidence="confidence")
     label, confidence = named["label"], named["confidence"]
     if threshold > 0:
         label = pc.if_else(pc.greater_equal(confidence, pa.scalar(threshold, pa.float32())), label, None)
-    return table.append_column("label", label).append_column("confidence", confidence)
+    return table.append_column(f"{prefix}label", label).append_column(f"{prefix}confidence", confidence)
 
 
 def check_threshold(threshold: float) -> None:

@@ -48,6 +48,7 @@ class Task:
     ending: str
     threshold: float
     batch_rows: int
+    prefix: str = ""
 
     def file(self, number: int) -> Path:
         """Where the outcome of a part goes; sorted names are the order of the parts."""
@@ -87,7 +88,7 @@ class Labeller:
         return {**row, "outcome": outcome}
 
     def _label(self, part: Part, file: Path, report: Report) -> None:
-        options = {"threshold": self.task.threshold, "batch_rows": self.task.batch_rows}
+        options = {"threshold": self.task.threshold, "prefix": self.task.prefix, "batch_rows": self.task.batch_rows}
         tables = labelled(self.student, part, on_reject=report.reject, **options)
         first = next(tables, None)
         if first is None:
@@ -95,7 +96,7 @@ class Labeller:
         with Writer.open(file) as writer:
             for table in chain([first], tables):
                 writer.write(table)
-                report.add(table)
+                report.add(table[f"{self.task.prefix}label"])
 
 
 def predict_on_ray(
@@ -105,6 +106,7 @@ def predict_on_ray(
     *,
     text: str | None = None,
     threshold: float = 0.0,
+    prefix: str = "",
     batch_rows: int = 8192,
     strict: bool = False,
     format: str | None = None,
@@ -119,7 +121,7 @@ def predict_on_ray(
         sink: as of `predict`; a name without an ending, or with "/" at its end, is a folder of Parquet parts (with
             `format="jsonl"` of JSON Lines).
         workers: how many, of one CPU each; None takes every CPU of the cluster.
-        text, threshold, batch_rows, strict, format, progress: as of `predict`.
+        text, threshold, prefix, batch_rows, strict, format, progress: as of `predict`.
 
     It runs on the cluster that this process is connected to or that RAY_ADDRESS names, else on a Ray of its own, which
     listens on this machine only and ends with the call.
@@ -132,12 +134,12 @@ def predict_on_ray(
     open_student(folder)  # whatever is wrong with it is said here, in one line
     files = parts_of(sources, text=text)
     report, offset = Report(), 0
-    made_from = _made_from(folder, files, [text, threshold, batch_rows, strict, format])
+    made_from = _made_from(folder, files, [text, threshold, prefix, batch_rows, strict, format])
     with _outcome(sink, format, made_from) as (place, ending, writer), cluster(workers) as (ray, count):
         named = [
             (part, str(file.source)) for file in files for part in split(_absolute(file), _size(place, files, count))
         ]
-        task = Task(str(folder), str(place), ending, threshold, batch_rows)
+        task = Task(str(folder), str(place), ending, threshold, batch_rows, prefix)
         done: dict[int, dict[str, Any]] = {}
         todo: dict[int, Part] = {}
         for number, (part, _) in enumerate(named):
