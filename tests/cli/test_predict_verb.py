@@ -64,7 +64,7 @@ def test_standard_input_to_standard_output(cli: Cli, student: Path) -> None:
     assert [json.loads(line)["label"] for line in done.out.splitlines()] == ["sport", "weather"]
     done = cli("predict", student, stdin=json.dumps({"n": 1, "text": "vote cabinet ballot"}))
     assert json.loads(done.out) | {"confidence": 0} == {
-        "n": "1", "text": "vote cabinet ballot", "label": "politics", "confidence": 0,
+        "n": 1, "text": "vote cabinet ballot", "label": "politics", "confidence": 0,
     }  # fmt: skip
 
 
@@ -284,7 +284,37 @@ def test_a_file_that_has_labels_already_gets_more_under_another_name(
     assert cli("predict", student, first, "--out", second, "--prefix", "predicted_").code == 0
     for line in second.read_text().splitlines():
         row = json.loads(line)
-        assert (row["predicted_label"], row["predicted_confidence"]) == (row["label"], float(row["confidence"]))
+        assert (row["predicted_label"], row["predicted_confidence"]) == (row["label"], row["confidence"])
+
+
+def test_values_of_json_lines_come_out_as_they_went_in(cli: Cli, student: Path, tmp_path: Path) -> None:
+    """Numbers, booleans, nested values, a key that is now a number and now a string, and one that only some rows have."""
+    given = [
+        {
+            "text": "a goal",
+            "n": 5,
+            "x": 0.5,
+            "ok": True,
+            "tags": ["a", "b"],
+            "inner": {"k": [1, None]},
+            "zip": "01",
+            "mixed": 7,
+        },
+        {"text": "a match", "n": None, "x": 1e300, "ok": False, "tags": [], "inner": {}, "zip": "02", "mixed": "7"},
+        {"text": "a coach", "n": 2**70, "zip": None, "mixed": ["7"]},
+    ]
+    source, out, cells = jsonl(tmp_path / "t.jsonl", given), tmp_path / "o.jsonl", tmp_path / "o.csv"
+    assert cli("predict", student, source, "--out", out).code == 0
+    for row, line in zip(given, out.read_text().splitlines(), strict=True):
+        assert json.loads(line).items() >= row.items()
+    assert cli("predict", student, source, "--out", cells).code == 0
+    with cells.open(newline="") as stream:
+        first, second, third = csv.DictReader(stream)
+    assert (first["n"], first["ok"], first["tags"], first["mixed"]) == ("5", "true", '["a", "b"]', "7")
+    assert (second["n"], second["zip"], second["mixed"]) == ("", "02", "7")
+    assert third["mixed"] == '["7"]'
+    assert cli("predict", student, source, "--out", tmp_path / "o.parquet").code == 0
+    assert pq.read_table(tmp_path / "o.parquet")["mixed"].to_pylist() == ["7", "7", '["7"]']
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.data.data_files import stream
 from tutelage.data.columns import Columns, columns_of
 from tutelage.data.corpus import Reject, read_texts, stream_texts
+from tutelage.data.json_values import without_json
 from tutelage.data.parts import Part, parts_of, split
 from tutelage.data.readers import read_rows
 from tutelage.errors import InputError
@@ -33,7 +34,7 @@ def outcome(parts: list[Part]) -> tuple[list[dict[str, object]], list[Reject]]:
     offset = 0
     for part in parts:
         batches, bad = stream(part)  # type: ignore[arg-type]
-        rows += [row for batch in batches for row in batch.to_pylist()]
+        rows += [row for batch in batches for row in without_json(pa.table(batch)).to_pylist()]
         rejects += [Reject(one.row + offset, one.id, one.reason) for one in bad]
         offset += part.rows()
     return rows, rejects

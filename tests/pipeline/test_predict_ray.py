@@ -119,6 +119,21 @@ def test_new_columns_under_another_name(serial: Serial, student: Path, lines: Pa
     assert {"said_label", "said_confidence"} < set(json.loads(ray[0].splitlines()[0]))
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_values_of_json_keep_their_kind(serial: Serial, student: Path, tmp_path: Path, ending: str) -> None:
+    values = [7, "7", None, [1, "a"], 0.25, True]
+    source = jsonl(tmp_path / "t.jsonl", [{"text": f"goal {i}", "value": values[i % 6]} for i in range(60)])
+    local, ray = both(student, [source], tmp_path, ending)
+    assert serial.parts > 3
+    if ending == ".parquet":
+        tables = [pq.read_table(tmp_path / f"{engine}{ending}") for engine in ("local", "ray")]
+        assert tables[0] == tables[1]
+        return
+    assert ray == local
+    if ending == ".jsonl":
+        assert [json.loads(line)["value"] for line in ray[0].splitlines()] == values * 10
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".tsv"])
 @pytest.mark.parametrize("kind", ["lines", "folder", "several"])
 def test_the_joined_file_and_the_report_are_those_of_the_local_engine(

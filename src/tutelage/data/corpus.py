@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from tutelage.data.columns import TEXT_COLUMNS as TEXT_COLUMNS
 from tutelage.data.columns import Columns, readable, row_groups
+from tutelage.data.json_values import carried
 from tutelage.data.parts import Part
 from tutelage.data.readers import Row, raw_rows
 from tutelage.data.tables import as_strings, column_faults, is_columnar, is_plain, mended, table_batches, table_schema
@@ -129,7 +130,8 @@ def stream_texts(
 
     The text column's name is in `batch.schema.metadata[b"text"]`; bad rows are reported and left out. Parquet and Arrow
     columns keep their types, but that texts come as plain strings, not as dictionaries, views or bytes; other formats give
-    strings (nested values as JSON), and their columns are those that the first 1,000 rows have. A batch has at most
+    strings, and their columns are those that the first 1,000 rows have. A column of JSON that holds other things than strings
+    comes as JSON, which its field's metadata say (`json_values.is_json`). A batch has at most
     `batch_rows` rows, fewer where texts are long. A `Part` brings its own `text`, and may be without any row; its rows are
     numbered from 1.
 
@@ -263,10 +265,10 @@ def _row_pieces(part: Part, id: str | None, keep: Mapping[str, str], rows: int, 
             column, key = columns.choose(_where(part.source), part.text, id, keep)
             names = columns.names if everything else _wanted(column, key, keep)
         for start in range(0, len(group), rows):
-            yield _piece(group[start : start + rows], names, column, key)
+            yield _piece(group[start : start + rows], names, column, key, typed=everything)
 
 
-def _piece(group: Sequence[Row], names: Sequence[str], column: str | None, key: str | None) -> _Piece:
+def _piece(group: Sequence[Row], names: Sequence[str], column: str | None, key: str | None, *, typed: bool) -> _Piece:
     numbers: list[int] = []
     good: list[dict[str, object]] = []
     rejects: list[Reject] = []
@@ -278,8 +280,17 @@ def _piece(group: Sequence[Row], names: Sequence[str], column: str | None, key: 
         else:
             numbers.append(number)
             good.append(fields)
-    arrays = [pa.array([as_text(fields.get(name)) for fields in good], pa.string()) for name in names]
-    batch = pa.RecordBatch.from_arrays(arrays, names=[str(as_text(name)) for name in names])
+    titles = [str(as_text(name)) for name in names]
+    if typed:
+        columns = [carried(title, [row.get(name) for row in good]) for title, name in zip(titles, names, strict=True)]
+    else:
+        columns = [
+            (pa.field(title, pa.string()), pa.array([as_text(row.get(name)) for row in good], pa.string()))
+            for title, name in zip(titles, names, strict=True)
+        ]
+    batch = pa.RecordBatch.from_arrays(
+        [column for _, column in columns], schema=pa.schema([field for field, _ in columns])
+    )
     return _Piece(batch, numbers, rejects, str(as_text(column or "")), as_text(key))
 
 

@@ -10,7 +10,6 @@ import contextlib
 import csv
 import io
 import json
-import math
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tutelage.data.json_values import finite, of_json, without_json
 from tutelage.data.text import as_text
 from tutelage.errors import InputError
 
@@ -153,6 +153,7 @@ class _Parquet:
         self._rows = self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
+        table = without_json(table)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._stream, table.schema, compression="zstd")
         self._waiting.append(table)
@@ -186,14 +187,18 @@ class _JsonLines:
         self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode
 
     def write(self, table: pa.Table) -> None:
-        lines = [self._line(row) for row in table.to_pylist()]
+        rows = table.to_pylist()
+        for name in of_json(table):
+            for row in rows:
+                row[name] = None if row[name] is None else json.loads(row[name])
+        lines = [self._line(row) for row in rows]
         self._stream.write("".join(lines).encode("utf-8", "replace"))
 
     def _line(self, row: dict[str, object]) -> str:
         try:
             return self._encode(row) + "\n"
         except ValueError:
-            return self._encode(_finite(row)) + "\n"
+            return self._encode(finite(row)) + "\n"
 
     def finish(self) -> None:
         self._stream.flush()
@@ -211,6 +216,7 @@ class _Csv:
         self._stream, self._header = stream, False
 
     def write(self, table: pa.Table) -> None:
+        table = without_json(table)
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, delimiter=self.delimiter, lineterminator="\n")
         if not self._header:
@@ -236,12 +242,3 @@ _SINKS: dict[str, type] = {".parquet": _Parquet, ".jsonl": _JsonLines, ".csv": _
 
 def _plain(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _finite(value: object) -> object:
-    """A value without the numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list) else value
