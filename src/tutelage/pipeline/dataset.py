@@ -14,7 +14,6 @@ empty list is no answer. The names travel in the Parquet files' own metadata, as
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from tutelage.data.annotations import annotations, hard_labels, ok
 from tutelage.data.labels import LabelScheme
 from tutelage.errors import InputError
 from tutelage.pipeline import figures
-from tutelage.pipeline.folder import Run
+from tutelage.pipeline.folder import Run, new_folder
 from tutelage.pipeline.gold import gold_codes
 
 pc: Any = pyarrow.compute  # its functions are made at import time, where no type checker sees them
@@ -42,23 +41,12 @@ def export_dataset(run: Run, to: Path) -> dict[str, int]:
     """
     if not run.has("annotations"):
         raise InputError(f"{run.path} has no labels yet: run `tutelage annotate {run.path}` first")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise InputError(f"{to} exists and is not empty; give another folder")
-    place = to.resolve()  # "." has no name
     splits = {"train": _train(run)} | ({"test": _test(run)} if run.has("gold") else {})
-    fresh = place.with_name(f".{place.name}.part")
-    try:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with new_folder(to) as fresh:
         fresh.mkdir(parents=True)
         for name, table in splits.items():
             pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
         (fresh / "README.md").write_text(_card(run, splits), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        fresh.replace(place)
-    except OSError as error:
-        raise InputError(f"cannot write {to}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return {name: table.num_rows for name, table in splits.items()}
 
 

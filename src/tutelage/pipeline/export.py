@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import pyarrow as pa
 from tutelage.errors import InputError
 from tutelage.pipeline.card import model_card
 from tutelage.pipeline.dataset import export_dataset
-from tutelage.pipeline.folder import Run
+from tutelage.pipeline.folder import Run, new_folder
 from tutelage.pipeline.predict import open_student
 from tutelage.students.hub import checked, push_folder
 
@@ -51,14 +50,9 @@ def export(run: str | Path, to: str | Path, *, format: str = "native", hub: str 
         return _facts(target, format, note) | {"rows": rows}
     if hub is not None:
         checked(hub)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not empty; give another folder")
-    student = open_student(run)
-    place = target.resolve()  # "." has no name
-    fresh = place.with_name(f".{place.name}.part")
-    shutil.rmtree(fresh, ignore_errors=True)
     note = ""
-    try:
+    with new_folder(target) as fresh:
+        student = open_student(run)
         student.save(fresh)
         if format == "onnx":
             note = _with_onnx(student, run, fresh)
@@ -67,12 +61,6 @@ def export(run: str | Path, to: str | Path, *, format: str = "native", hub: str 
         usual = (fresh / "config.json").stat().st_mode
         for file in fresh.glob("*.safetensors"):  # written for the owner alone; who serves it may be somebody else
             file.chmod(usual)
-        shutil.rmtree(place, ignore_errors=True)
-        fresh.replace(place)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     if hub is not None:
         note += f", pushed: {push_folder(target, hub)}"
     return _facts(target, format, note)

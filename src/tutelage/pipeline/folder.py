@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -217,6 +218,27 @@ def private_folder(path: Path, ours: Collection[str], what: str) -> Path:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     return path
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder that is whole or not there: yields another name beside it, to be made and filled, and puts it in place.
+
+    Raises: InputError: something is there already (an empty folder may be), or it cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists and is not empty; give another folder")
+    place = target.resolve()  # "." has no name
+    fresh = place.with_name(f".{place.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        yield fresh
+        shutil.rmtree(place, ignore_errors=True)
+        fresh.replace(place)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
