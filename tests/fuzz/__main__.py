@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "fuzz", help="corpora, faults and logs")
     asked = parser.parse_args(arguments)
+    if asked.seconds < 1:
+        parser.error(f"--seconds must be at least 1; got {asked.seconds}")
     if find_spec("atheris") is None:
         print(MissingExtra("coverage-guided fuzzing", "fuzz"), file=sys.stderr)
         return MissingExtra.exit_code
@@ -84,7 +86,15 @@ def main(arguments: list[str] | None = None) -> int:
     print("|---|---|---|---|---|---|---|")
     told: list[str] = []
     for name in TARGETS if asked.target == "all" else (asked.target,):
-        run, found = fuzz(name, asked.folder.resolve() / name, asked.seconds)
+        folder = asked.folder.resolve() / name
+        try:
+            run, found = fuzz(name, folder, asked.seconds)
+        except KeyboardInterrupt:
+            print(
+                f"interrupted; what was found so far is in {folder}, and the next search goes on from there",
+                file=sys.stderr,
+            )
+            return 130
         speed = run.inputs / max(1, run.seconds or asked.seconds)
         print(
             f"| {name} | {run.inputs:,} | {speed:,.0f} | {run.edges_before:,} | {run.edges:,} | {run.kept:,} | {len(found)} |",

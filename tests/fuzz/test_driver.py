@@ -50,6 +50,24 @@ def test_without_atheris_one_line_says_what_to_install(
     ]
 
 
+def test_a_search_of_no_seconds_would_never_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        driver.main(["--seconds", "0"])
+    assert "--seconds must be at least 1; got 0" in capsys.readouterr().err
+
+
+def test_an_interruption_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "find_spec", lambda name: True)
+    monkeypatch.setattr(driver, "fuzz", interrupted)
+    assert driver.main(["--target", "replies", "--folder", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith("interrupted; what was found so far is in")
+
+
 def test_a_process_that_ends_before_it_searches_is_a_fault(tmp_path: Path) -> None:
     run, told = driver.fuzz("nonsense", tmp_path, 1)
     assert run.inputs == 0
