@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tutelage
 from tests.web.common import HOME, TOKEN, Page, opened, settings, stranger
 from tutelage.web.app import create_app
 
@@ -132,6 +136,24 @@ def test_static_files_are_those_of_the_package(folder: Path) -> None:
         assert client.get("/static/vendor/htmx.min.js").status_code == 200
         for path in ("/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/", "/static//etc/passwd"):
             assert client.get(path).status_code in (401, 404)
+
+
+def test_code_of_others_is_as_they_published_it_and_all_of_it_is_accounted_for() -> None:
+    vendor = Path(tutelage.__path__[0]) / "web" / "static" / "vendor"
+    told = dict(
+        re.findall(r"^\| `([\w.-]+\.js)` \|.*`([0-9a-f]{64})`", (vendor / "README.md").read_text("utf-8"), re.M)
+    )
+    assert told == {file.name: sha256(file.read_bytes()).hexdigest() for file in vendor.glob("*.js")}
+
+
+def test_no_string_is_ever_run(folder: Path) -> None:
+    with opened(settings(folder)) as client:
+        reply = client.get("/runs")
+    assert "unsafe" not in reply.headers["content-security-policy"]
+    (config,) = [meta["content"] for meta in Page(reply.text).all("meta") if meta.get("name") == "htmx-config"]
+    assert {"allowEval": False, "allowScriptTags": False, "selfRequestsOnly": True}.items() <= json.loads(
+        config
+    ).items()
 
 
 def test_oversized_bodies_are_refused_announced_or_not(folder: Path) -> None:
