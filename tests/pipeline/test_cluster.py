@@ -11,23 +11,23 @@ from typing import Any
 
 import pytest
 
-from tutelage.pipeline.cluster import _WithoutRay, private_folder
+from tutelage.pipeline.cluster import _WithoutRay, ray_folder
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from tutelage.pipeline.cluster import private_folder
-with private_folder(Path(sys.argv[1])) as folder:
+from tutelage.pipeline.cluster import ray_folder
+with ray_folder(Path(sys.argv[1])) as folder:
     (folder / "spilled").write_text("a secret")
     os._exit(9)
 """
 
 
 def test_it_is_private_and_ends_with_the_block(tmp_path: Path) -> None:
-    with private_folder(tmp_path) as folder:
+    with ray_folder(tmp_path) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "sockets").mkdir()
-    with pytest.raises(KeyboardInterrupt), private_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt), ray_folder(tmp_path):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -37,7 +37,7 @@ def test_what_a_killed_process_has_left_goes_and_what_is_in_use_stays(tmp_path: 
     (left,) = tmp_path.iterdir()
     assert (left / "spilled").exists()
     (tmp_path / "another").mkdir()
-    with private_folder(tmp_path) as first, private_folder(tmp_path) as second:
+    with ray_folder(tmp_path) as first, ray_folder(tmp_path) as second:
         assert first != second
         assert {path.name for path in tmp_path.iterdir()} == {"another", first.name, second.name}
 
@@ -49,7 +49,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     (place / "tutelage-ray-link").symlink_to(elsewhere)
-    with private_folder(place):
+    with ray_folder(place):
         assert (elsewhere / "kept").exists()
 
 

@@ -68,7 +68,7 @@ def cluster(workers: int | None = None) -> Iterator[tuple[Any, int]]:
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     knock(address)
-    place = private_folder() if address == "local" else nullcontext()
+    place = ray_folder() if address == "local" else nullcontext()
     with place as folder, redirect_stdout(cast(TextIO, _WithoutRay(sys.stdout))):
         own = {
             "num_cpus": workers, "include_dashboard": False, "object_store_memory": _OBJECT_STORE,
@@ -90,7 +90,7 @@ def cluster(workers: int | None = None) -> Iterator[tuple[Any, int]]:
 
 
 @contextmanager
-def private_folder(place: Path = _PLACE) -> Iterator[Path]:
+def ray_folder(place: Path = _PLACE) -> Iterator[Path]:
     """A folder in `place` for this user only, gone afterwards; those that killed processes of ours have left go as well.
 
     Who uses a folder holds its lock, from before it has a name that others look for.
